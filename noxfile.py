@@ -52,8 +52,14 @@ def pages(session: nox.Session) -> None:
 @nox.session
 def goldens(session: nox.Session) -> None:
     """Rewrite the files that tests compare in full; read the diff."""
-    named = session.posargs or ["tests/errors", "tests/golden", "tests/docs"]
+    named = session.posargs or ["tests/errors", "tests/golden", "tests/policy/model", "tests/docs"]
     session.run("pytest", "-q", "-n", "auto", *named, env={"DAMONPOLICY_UPDATE_GOLDEN": "1"})
+
+
+@nox.session
+def changelog(session: nox.Session) -> None:
+    """Move the fragments of changelog.d/ into CHANGELOG.md: `nox -s changelog -- 0.2.0`."""
+    session.run("python", "docs/changelog.py", *(session.posargs or ["--check"]))
 
 
 @nox.session

@@ -12,7 +12,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 OUTPUT = DOCS.parent / "schemas/output"
 sys.path.insert(0, str(DOCS.parent))
-os.environ["DAMONPOLICY_FORBID_LIVE"] = "1"
+os.environ["DAMONPOLICY_FORBID_LIVE"] = os.environ["DAMONPOLICY_NO_CACHE"] = "1"
 
 
 def pages() -> dict[Path, str]:
@@ -25,10 +25,9 @@ def pages() -> dict[Path, str]:
         keys,
         limits,
         log_lines,
+        policy_schema,
         tables,
     )
-
-    from damonpolicy.policy.model.schema import policy_schema_text
 
     reference = DOCS / "reference"
     return {
@@ -43,7 +42,7 @@ def pages() -> dict[Path, str]:
         reference / "limits.md": limits.page(DOCS),
         **{OUTPUT / name: text for name, text in json_schemas.schemas().items()},
         OUTPUT / "log.schema.json": log_lines.schema(),
-        OUTPUT.parent / "policy.v1.schema.json": policy_schema_text(),
+        OUTPUT.parent / "policy.v1.schema.json": policy_schema.text(),
     }
 
 

@@ -13,7 +13,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "build/pages"
-LINKED = ("docs", "policies", "schemas", "systemd", "tests/guest/README.md", "LICENSE")
+LINKED = (
+    "docs",
+    "policies",
+    "schemas",
+    "systemd",
+    "tests/guest/README.md",
+    "changelog.d/README.md",
+    "LICENSE",
+)
 LEFT_OUT = shutil.ignore_patterns("*.py", "texts", "generator", "__pycache__")
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 os.environ["DAMONPOLICY_FORBID_LIVE"] = "1"
+os.environ["DAMONPOLICY_NO_CACHE"] = "1"  # tests replace parts of the code, of which no entry knows
 for _name in ("DAMONPOLICY_KERNEL", "FORCE_COLOR", "DAMONPOLICY_DEBUG"):
     os.environ.pop(_name, None)
 
@@ -47,7 +48,7 @@ def listed(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def lists_of_root(listed, monkeypatch):
-    """No test depends on what root of this machine allows, and who runs it is root to the lists."""
+    """No test depends on root's lists of this machine; the tests' user counts as root."""
     monkeypatch.setattr(etc, "SOURCES", listed)
     monkeypatch.setattr(etc, "ROOT", trust.root_and_we())
 
@@ -87,7 +88,7 @@ def _host():
 
 @pytest.fixture
 def give(monkeypatch):
-    """Give a file to somebody; who is not root can only make it look so."""
+    """Change the owner of a file; without root's rights it only looks so."""
     owners, real = {}, os.fstat
 
     def seen(descriptor):
@@ -116,7 +117,7 @@ def public_place():
 
 @pytest.fixture
 def guarded(monkeypatch):
-    """Take every machine for the one that only root may change, and who runs this for root."""
+    """Treat every machine as one that only root may change, and the tests' user as root."""
     monkeypatch.setattr(trust, "guarded", lambda machine: True)
 
 

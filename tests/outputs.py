@@ -1,4 +1,4 @@
-"""What commands print as JSON is what its schema says, whichever test runs them."""
+"""JSON output of commands matches its schema, in whatever test it is printed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Print the path of another Python of this machine, and say on stderr which it is and why.
+"""Print the path of another Python of this machine, and on stderr its version and the reason.
 
 python tests/pythons.py newer     # the newest that is newer than the one that runs this
-python tests/pythons.py oldest    # the oldest that we allow, be it the one that runs this
+python tests/pythons.py oldest    # the oldest that we allow, even if it runs this
 
 The status is 77 where there is none that is newer, and this one is not the newest that we name.
 """

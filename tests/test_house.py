@@ -1,4 +1,4 @@
-"""The house rules: what grows past these sizes is split, and what is written twice becomes one."""
+"""The house rules: sizes of files and functions, and nothing written twice."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ FUNCTION = 60
 PARAMETERS = 7
 SHARED = 8
 """How many lines two places may have in common, one after the other."""
+SAME = 9
+"""How many lines two policies in tests may have in common: most begin in the same way."""
 
 
 def functions(tree, outer=""):
@@ -95,6 +97,13 @@ def test_files_are_short(texts):
     assert {name: size for name, size in sizes.items() if size > FILE} == {}
 
 
+def test_files_of_tests_are_short():
+    files = Path(__file__).parent.rglob("*.py")
+    sizes = {str(path): len(path.read_text("utf-8").splitlines()) for path in files}
+
+    assert {name: size for name, size in sizes.items() if size > FILE} == {}
+
+
 def test_functions_are_short(texts):
     sizes = {
         f"{file}:{name}": node.end_lineno - node.lineno + 1
@@ -118,6 +127,35 @@ def test_public_functions_take_few_parameters(texts):
 
 def test_nothing_is_written_twice(texts):
     assert shared(texts) == {}
+
+
+def written(path):
+    """Yield the texts of many lines in a file of tests, as lists of lines."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield [line.strip() for line in node.value.splitlines() if line.strip()]
+
+
+def same(texts, most=SAME):
+    """Return the places that have more lines of a text in common."""
+    places = defaultdict(set)
+    for place, lines in texts:
+        for start in range(len(lines) - most):
+            places[tuple(lines[start : start + most + 1])].add(place)
+    return {tuple(sorted(each)) for each in places.values() if len(each) > 1}
+
+
+def test_no_policy_is_written_twice_in_tests():
+    files = Path(__file__).parent.rglob("*.py")
+
+    assert same((str(path), lines) for path in files for lines in written(path)) == set()
+
+
+def test_a_policy_that_is_written_twice_would_be_seen():
+    lines = [f"{number}: a" for number in range(5)]
+
+    assert same([("a", lines), ("b", ["b", *lines])], most=4) == {("a", "b")}
+    assert same([("a", lines), ("b", ["b", *lines])], most=5) == set()
 
 
 def test_what_is_too_large_would_be_seen():

@@ -37,3 +37,9 @@ def test_the_locked_versions_are_allowed_ones():
 
     found = [(each, locked.get(canonicalize_name(each.name), "missing")) for each in wanted]
     assert [str(each) for each, version in found if version not in each.specifier] == []
+
+
+def test_the_tests_that_other_versions_are_tried_on_are_there():
+    named = re.search(r"^quick='(.*?)'", (ROOT / "tests/run").read_text(), re.DOTALL | re.MULTILINE)
+
+    assert [each for each in named[1].split() if not (ROOT / each).exists()] == []

@@ -1,4 +1,4 @@
-"""Which Pythons the tests are tried with besides the one that runs them."""
+"""The other Pythons on which tests are repeated."""
 
 from __future__ import annotations
 

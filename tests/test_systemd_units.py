@@ -1,4 +1,4 @@
-"""The units for systemd: they let write what a policy may set, and nothing else."""
+"""The units for systemd: they allow writes to what a policy may set, and to nothing else."""
 
 from __future__ import annotations
 

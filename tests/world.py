@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from damonpolicy.emulated.files import Content
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import changing
@@ -43,6 +44,26 @@ CHANGED = {
     "monitor": {"program": "mysqld"},
 }
 """For each shipped policy, a variable to change online; `World` has a mysqld for monitor."""
+
+
+def snapshot_all(machine: EmulatedMachine) -> dict[str, str]:
+    """Return the contents of all writable files of DAMON, settings and modules."""
+    found: dict[str, str] = {}
+
+    def collect(path: str) -> None:
+        content = machine._files.file(path)
+        if isinstance(content, Content):
+            if content.mode & 0o600 == 0o600:
+                found[path] = str(content.read())
+        else:
+            for name in sorted(machine._files.names(path) or ()):
+                collect(f"{path}/{name}")
+
+    with machine._mutex:
+        machine._refresh()
+        for path in ("/sys/kernel/mm/damon", *machine._settings.known, *machine._modules.known):
+            collect(path)
+    return found
 
 
 def in_memory_directory() -> Path:
@@ -164,7 +185,7 @@ class World:
 
         Files but volatile ones, running states, and what each running kdamond really runs.
         """
-        files = self.machine.snapshot_all()
+        files = snapshot_all(self.machine)
         prefix = f"{KDAMONDS}/"
         tree = {p.removeprefix(prefix): v for p, v in files.items() if p.startswith(prefix)}
         count = int(tree["nr_kdamonds"])

@@ -44,10 +44,11 @@ class WholeFile:
             error.filename = path  # nobody uses the temporary name
             raise
 
-    def finish(self) -> None:
+    def finish(self, *, durable: bool = True) -> None:
         """Give the file its final name, replacing any other."""
         self.file.flush()
-        os.fsync(self.file.fileno())
+        if durable:
+            os.fsync(self.file.fileno())
         self.file.close()
         os.replace(self.part, self.path)
 
@@ -71,12 +72,15 @@ def _other(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def whole_file(path: str, mode: int = _PRIVATE) -> Iterator[IO[bytes]]:
-    """Write a file atomically, of mode 0600 by default, if the block succeeds."""
+def whole_file(path: str, mode: int = _PRIVATE, *, durable: bool = True) -> Iterator[IO[bytes]]:
+    """Write a file atomically, of mode 0600 by default, if the block succeeds.
+
+    Unless ``durable``, a power cut may leave an empty file.
+    """
     made = WholeFile(path, mode)
     try:
         yield made.file
-        made.finish()
+        made.finish(durable=durable)
     except OSError as error:
         made.discard()
         error.filename = error.filename or path
@@ -135,17 +139,12 @@ class Rotation:
 
     def finish(self, made: WholeFile, so_far: Amount) -> None:
         """Give a file the newest name, and the others the next one."""
-        self._move()
-        made.finish()
-        self._count(so_far)
+        self.make(lambda _: made.finish(), so_far)
 
     def make(self, write: Callable[[str], None], so_far: Amount) -> None:
         """Have ``write`` make a file with the newest name; the others get the next one."""
         self._move()
         write(self.path)
-        self._count(so_far)
-
-    def _count(self, so_far: Amount) -> None:
         self._ends.append(so_far)
         if self._left(self.finished) == self._left(self.finished + 1):
             del self._ends[0]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field, replace
-from typing import Any, Literal
+from dataclasses import asdict, field, replace
+from typing import Any, Literal, TypeAlias
 
 from damonpolicy import __version__
 from damonpolicy.base import limits
@@ -22,11 +22,11 @@ __all__ = (
     "closest",
     "did_you_mean",
     "is_whole",
+    "limit_findings",
     "render_github",
     "render_sarif",
     "render_text",
     "to_json",
-    "told",
     "visible",
 )
 
@@ -34,6 +34,8 @@ _MOST_COMPARED, _LONGEST_WORD = 256, 64
 _HALF = "[\ud800-\udfff]"
 
 Severity = Literal["error", "warning", "note"]
+Related: TypeAlias = "Sequence[tuple[Span, str]]"
+"""Other places of a finding, with a label for each."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,6 +50,19 @@ class Span:
 
     def __str__(self) -> str:
         return f"{visible(self.file, kept='')}:{self.line}:{self.column}"
+
+    @classmethod
+    def on_line(cls, file: str, line: int, column: int, width: int = 1) -> Span:
+        """Return a place within one line."""
+        return cls(file, line, column, line, column + width)
+
+    def error(self, code: str, message: str, hint: str = "", related: Related = ()) -> Diagnostic:
+        """Return an error at this place."""
+        return Diagnostic("error", code, message, self, hint, tuple(related))
+
+    def warning(self, code: str, message: str, hint: str = "", related: Related = ()) -> Diagnostic:
+        """Return a warning at this place."""
+        return Diagnostic("warning", code, message, self, hint, tuple(related))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +86,7 @@ class Diagnostic:
         message: str,
         *,
         hint: str = "",
-        related: Sequence[tuple[Span, str]] = (),
+        related: Related = (),
         unsupported: bool = False,
     ) -> Diagnostic:
         """Build an error."""
@@ -97,21 +112,21 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
     )
 
 
-def told(diagnostics: Iterable[Diagnostic], texts: Mapping[str, str]) -> list[Diagnostic]:
+def limit_findings(diagnostics: Iterable[Diagnostic], texts: Mapping[str, str]) -> list[Diagnostic]:
     """Return the findings to show, in their order, limited in number and length.
 
     If not all are shown, errors take precedence. Places stay inside ``texts``, the texts of
     files by name.
     """
     found = in_order(diagnostics)
-    rest = len(found) - limits.TOLD.most
+    rest = len(found) - limits.FINDINGS.most
     if rest > 0:
         kinds = ("error", "warning", "note")
         chosen = sorted(range(len(found)), key=lambda each: kinds.index(found[each].severity))
-        found = [found[each] for each in sorted(chosen[: limits.TOLD.most])]
+        found = [found[each] for each in sorted(chosen[: limits.FINDINGS.most])]
         message = f"{rest:,} more {'finding is' if rest == 1 else 'findings are'} not shown"
         hint = "fix these first, then try again"
-        found.append(Diagnostic.note(limits.TOLD.code, None, message, hint=hint))
+        found.append(Diagnostic.note(limits.FINDINGS.code, None, message, hint=hint))
     lines = {name: text.splitlines() for name, text in texts.items()} if found else {}
     return [_readable(each, lines) for each in found]
 
@@ -229,22 +244,12 @@ def _window(source: str, start: int, end: int, most: int = 120) -> tuple[str, in
 
 def to_json(diagnostic: Diagnostic) -> dict[str, Any]:
     """One diagnostic as plain data, for every ``--format json`` document."""
-    place = None
-    if diagnostic.span:
-        span = diagnostic.span
-        place = {
-            "file": span.file,
-            "line": span.line,
-            "column": span.column,
-            "end_line": span.end_line,
-            "end_column": span.end_column,
-        }
     return {
         "severity": diagnostic.severity,
         "code": diagnostic.code,
         "message": diagnostic.message,
         "hint": diagnostic.hint or None,
-        "place": place,
+        "place": asdict(diagnostic.span) if diagnostic.span else None,
         "related": [{"place": str(span), "label": label} for span, label in diagnostic.related],
     }
 
@@ -275,7 +280,6 @@ def _escape(text: str, *, property_value: bool = False) -> str:
 def render_sarif(diagnostics: Iterable[Diagnostic]) -> str:
     """Render as a SARIF 2.1.0 log with one run."""
     import json
-    from urllib.parse import quote
 
     found = in_order(diagnostics)
     results: list[dict[str, Any]] = []
@@ -287,39 +291,25 @@ def render_sarif(diagnostics: Iterable[Diagnostic]) -> str:
             "message": {"text": text},
         }
         if diagnostic.span:
-            span = diagnostic.span
-            result["locations"] = [
-                {
-                    "physicalLocation": {
-                        "artifactLocation": {"uri": quote(os.fsencode(span.file))},
-                        "region": {
-                            "startLine": span.line,
-                            "startColumn": span.column,
-                            "endLine": span.end_line,
-                            "endColumn": span.end_column,
-                        },
-                    }
-                }
-            ]
+            result["locations"] = [{"physicalLocation": _location(diagnostic.span)}]
         results.append(result)
+    rules = [{"id": code} for code in sorted({each.code for each in found})]
+    tool = {"driver": {"name": "damonpolicy", "version": __version__, "rules": rules}}
     log = {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
-        "runs": [
-            {
-                "tool": {
-                    "driver": {
-                        "name": "damonpolicy",
-                        "version": __version__,
-                        "rules": [{"id": code} for code in sorted({d.code for d in found})],
-                    }
-                },
-                "columnKind": "unicodeCodePoints",
-                "results": results,
-            }
-        ],
+        "runs": [{"tool": tool, "columnKind": "unicodeCodePoints", "results": results}],
     }
     return json.dumps(log, indent=2) + "\n"
+
+
+def _location(span: Span) -> dict[str, Any]:
+    from urllib.parse import quote
+
+    names = ("startLine", "startColumn", "endLine", "endColumn")
+    numbers = (span.line, span.column, span.end_line, span.end_column)
+    uri = quote(os.fsencode(span.file))
+    return {"artifactLocation": {"uri": uri}, "region": dict(zip(names, numbers, strict=True))}
 
 
 def closest(word: str, known: Iterable[str]) -> str:
@@ -332,13 +322,16 @@ def closest(word: str, known: Iterable[str]) -> str:
     return next(iter(get_close_matches(asked, near[:_MOST_COMPARED], n=1, cutoff=0.6)), "")
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a hint that names the closest known word, or all of them if there are few."""
+def did_you_mean(word: str, known: Iterable[str], before: str = "") -> str:
+    """Return a hint that names the closest known word, or all of them if there are few.
+
+    ``before`` is shown before each of them.
+    """
     words = list(dict.fromkeys(known))
     if close := closest(word, words):
-        return f"did you mean `{close}`?"
+        return f"did you mean `{before}{close}`?"
     if len(words) == 1:
-        return f"there is only `{words[0]}`"
+        return f"there is only `{before}{words[0]}`"
     if 0 < len(words) <= 16:
-        return "one of " + ", ".join(f"`{each}`" for each in words)
+        return "one of " + ", ".join(f"`{before}{each}`" for each in words)
     return ""

@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from damonpolicy.base.diagnostics import Diagnostic
@@ -35,45 +35,30 @@ __all__ = (
 class ExitCode(IntEnum):
     """The exit codes of a process; 64 to 77 keep the meanings of sysexits.h."""
 
-    OK = 0
-    FAILED = 1
-    CHANGES = 2
-    USAGE = 64
-    INVALID = 65
-    UNSUPPORTED = 69
-    INTERNAL = 70
-    FOREIGN = 71
-    STALE = 72
-    LOCKED = 73
-    BUSY = 75
-    NO_PERMISSION = 77
-    ROLLED_BACK = 80
-    ROLLBACK_INCOMPLETE = 81
-    INTERRUPTED = 130
+    meaning: str
+    """One line for the reference page and for ``--help``."""
 
-    @property
-    def meaning(self) -> str:
-        """One line for the reference page and for ``--help``."""
-        return _MEANINGS[self]
+    def __new__(cls, code: int, meaning: str) -> Self:
+        """Make a member of a code and its meaning."""
+        member = int.__new__(cls, code)
+        member._value_, member.meaning = code, meaning
+        return member
 
-
-_MEANINGS = {
-    ExitCode.OK: "done, or nothing to do",
-    ExitCode.FAILED: "failed before anything was changed",
-    ExitCode.CHANGES: "changes are pending (`plan`), or the machine drifted (`diff`)",
-    ExitCode.USAGE: "the command line is wrong",
-    ExitCode.INVALID: "a policy is invalid, or names what is not on this machine",
-    ExitCode.UNSUPPORTED: "the kernel lacks something that the policy needs",
-    ExitCode.INTERNAL: "a defect of damonpolicy",
-    ExitCode.FOREIGN: "a kdamond or module of someone else is in the way",
-    ExitCode.STALE: "the saved plan no longer fits the machine",
-    ExitCode.LOCKED: "another damonpolicy is changing the machine",
-    ExitCode.BUSY: "the kernel is busy, or a change waits for `confirm`",
-    ExitCode.NO_PERMISSION: "no permission",
-    ExitCode.ROLLED_BACK: "failed or interrupted, and rolled back",
-    ExitCode.ROLLBACK_INCOMPLETE: "failed, and not everything could be rolled back",
-    ExitCode.INTERRUPTED: "interrupted before anything was changed",
-}
+    OK = 0, "done, or nothing to do"
+    FAILED = 1, "failed before anything was changed"
+    CHANGES = 2, "changes are pending (`plan`), or the machine drifted (`diff`)"
+    USAGE = 64, "the command line is wrong"
+    INVALID = 65, "a policy is invalid, or names what is not on this machine"
+    UNSUPPORTED = 69, "the kernel lacks something that the policy needs"
+    INTERNAL = 70, "a defect of damonpolicy"
+    FOREIGN = 71, "a kdamond or module of someone else is in the way"
+    STALE = 72, "the saved plan no longer fits the machine"
+    LOCKED = 73, "another damonpolicy is changing the machine"
+    BUSY = 75, "the kernel is busy, or a change waits for `confirm`"
+    NO_PERMISSION = 77, "no permission"
+    ROLLED_BACK = 80, "failed or interrupted, and rolled back"
+    ROLLBACK_INCOMPLETE = 81, "failed, and not everything could be rolled back"
+    INTERRUPTED = 130, "interrupted before anything was changed"
 
 
 class DamonPolicyError(Exception):
@@ -103,102 +88,73 @@ class DamonPolicyError(Exception):
         self.also: tuple[DamonPolicyError, ...] = ()
         """Further, unrelated errors of the same step."""
 
+    def __init_subclass__(cls, exit_code: ExitCode | None = None, code: str = "") -> None:
+        """Give a class its codes; without, it has those of the class above."""
+        cls.exit_code, cls.code = exit_code or cls.exit_code, code or cls.code
 
-class UsageError(DamonPolicyError):
+
+class UsageError(DamonPolicyError, exit_code=ExitCode.USAGE, code="DP0501"):
     """The command line is wrong."""
 
-    exit_code = ExitCode.USAGE
-    code = "DP0501"
 
-
-class PolicyInvalid(DamonPolicyError):
+class PolicyInvalid(DamonPolicyError, exit_code=ExitCode.INVALID, code="DP0502"):
     """At least one policy has an error; ``diagnostics`` holds all of them."""
 
-    exit_code = ExitCode.INVALID
-    code = "DP0502"
 
-
-class KernelLacks(DamonPolicyError):
+class KernelLacks(DamonPolicyError, exit_code=ExitCode.UNSUPPORTED, code="DP0503"):
     """The kernel lacks what the policy needs, or DAMON altogether."""
 
-    exit_code = ExitCode.UNSUPPORTED
-    code = "DP0503"
 
-
-class Foreign(DamonPolicyError):
+class Foreign(DamonPolicyError, exit_code=ExitCode.FOREIGN, code="DP0504"):
     """A kdamond or module of someone else is in the way."""
 
-    exit_code = ExitCode.FOREIGN
-    code = "DP0504"
 
-
-class StalePlan(DamonPolicyError):
+class StalePlan(DamonPolicyError, exit_code=ExitCode.STALE, code="DP0505"):
     """The machine has moved since the plan was saved."""
 
-    exit_code = ExitCode.STALE
-    code = "DP0505"
 
-
-class LockHeld(DamonPolicyError):
+class LockHeld(DamonPolicyError, exit_code=ExitCode.LOCKED, code="DP0506"):
     """Another damonpolicy is changing the machine."""
 
-    exit_code = ExitCode.LOCKED
     can_retry = True
-    code = "DP0506"
 
 
-class Busy(DamonPolicyError):
+class Busy(DamonPolicyError, exit_code=ExitCode.BUSY, code="DP0507"):
     """The kernel is busy, or an earlier change waits for its confirmation."""
 
-    exit_code = ExitCode.BUSY
     can_retry = True
-    code = "DP0507"
 
 
-class NoPermission(DamonPolicyError):
+class NoPermission(DamonPolicyError, exit_code=ExitCode.NO_PERMISSION, code="DP0508"):
     """The caller may not read or write DAMON's files."""
 
-    exit_code = ExitCode.NO_PERMISSION
-    code = "DP0508"
 
-
-class RolledBack(DamonPolicyError):
+class RolledBack(DamonPolicyError, exit_code=ExitCode.ROLLED_BACK, code="DP0509"):
     """The transaction failed half-way and everything is as it was."""
 
-    exit_code = ExitCode.ROLLED_BACK
-    code = "DP0509"
 
-
-class RollbackIncomplete(DamonPolicyError):
+class RollbackIncomplete(DamonPolicyError, exit_code=ExitCode.ROLLBACK_INCOMPLETE, code="DP0510"):
     """The transaction failed and something could not be put back; the journal is kept."""
 
-    exit_code = ExitCode.ROLLBACK_INCOMPLETE
     undone = True
-    code = "DP0510"
 
 
-class Interrupted(DamonPolicyError):
+class Interrupted(DamonPolicyError, exit_code=ExitCode.INTERRUPTED, code="DP0511"):
     """A signal came before anything was changed."""
 
-    exit_code = ExitCode.INTERRUPTED
     can_retry = True
-    code = "DP0511"
 
 
-class _Defect(DamonPolicyError):
-    exit_code = ExitCode.INTERNAL
-    code = "DP0599"
+class _Defect(DamonPolicyError, exit_code=ExitCode.INTERNAL, code="DP0599"):
+    """An error that nobody foresaw."""
 
 
 def defect(error: Exception) -> DamonPolicyError:
     """Describe an unexpected error, and where it was raised."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    where = ""
-    if frame is not None:
-        name = os.path.basename(frame.tb_frame.f_code.co_filename)
-        where = f" at {name}:{frame.tb_lineno}"
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__, limit=-1)
+    where = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
     hint = "please report it, with the command and `DAMONPOLICY_DEBUG=1` in the environment"
     return _Defect(f"a defect of damonpolicy: {type(error).__name__}{where}: {error}", hint=hint)
 

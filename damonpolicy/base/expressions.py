@@ -11,9 +11,10 @@ and lazy repeats are the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field
 from functools import lru_cache
+from string import hexdigits
 from typing import TypeAlias
 
 from damonpolicy.base import limits
@@ -44,7 +45,7 @@ _CLASSES |= {
 }
 _CONTROLS = {"t": "\t", "n": "\n", "r": "\r", "f": "\f", "v": "\v", "a": "\a", "0": "\0"}
 _HEXADECIMAL = {"x": 2, "u": 4, "U": 8}
-_PLACES = {"^": "start", "A": "start", "$": "end", "Z": "end", "b": "edge", "B": "inside"}
+_PLACES = {"^": "start", "$": "end", "\\A": "start", "\\Z": "end", "\\b": "edge", "\\B": "inside"}
 _MOST_DEPTH = 40
 _MOST_REPEATS = 1000
 
@@ -52,34 +53,36 @@ _END = ""
 """A placeholder for the character after the last, and before the first."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Char:
-    test: Test
+_Part: TypeAlias = Callable[["Expression", int], int]
+"""Add the states of a part to an expression, before a state; return the first of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    kind: str
+def _char(test: Test) -> _Part:
+    return lambda made, then: made.add((then,), test=test)
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    parts: tuple[_Part, ...]
+def _row(parts: Sequence[_Part]) -> _Part:
+    def make(made: Expression, then: int) -> int:
+        for part in reversed(parts):
+            then = part(made, then)
+        return then
+
+    return make
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    parts: tuple[_Part, ...]
+def _repeat(part: _Part, least: int, most: int | None) -> _Part:
+    def make(made: Expression, then: int) -> int:
+        if most is None:
+            loop = made.add(())
+            made.states[loop].then = (part(made, loop), then)
+            then = loop
+        for _ in range((most or least) - least):
+            then = made.add((part(made, then), then))
+        for _ in range(least):
+            then = part(made, then)
+        return then
 
-
-@dataclass(frozen=True, slots=True)
-class _Repeat:
-    part: _Part
-    least: int
-    most: int | None
-
-
-_Part: TypeAlias = "_Char | _Place | _Row | _Choice | _Repeat"
+    return make
 
 
 class _Parser:
@@ -128,27 +131,37 @@ class _Parser:
             self.at += 1
             rows.append(self.row())
         self.depth -= 1
-        return rows[0] if len(rows) == 1 else _Choice(tuple(rows))
+        if len(rows) == 1:
+            return rows[0]
+        return lambda made, then: made.add([row(made, then) for row in rows])
 
     def row(self) -> _Part:
         parts: list[_Part] = []
         while self.peek() not in ("", "|", ")"):
-            parts.append(self.repeated(self.atom()))
-        return _Row(tuple(parts))
+            part = self.place() or self.repeated(self.atom())
+            parts.append(part)
+        return _row(parts)
+
+    def place(self) -> _Part | None:
+        sign = next((each for each in _PLACES if self.text.startswith(each, self.at)), "")
+        if not sign:
+            return None
+        self.at += len(sign)
+        if self.bounds() is not None:
+            raise self.wrong("a place cannot be repeated")
+        return lambda made, then: made.add((then,), place=_PLACES[sign])
 
     def repeated(self, part: _Part) -> _Part:
         bounds = self.bounds()
         if bounds is None:
             return part
-        if isinstance(part, _Place):
-            raise self.wrong("a place cannot be repeated")
         if self.peek() == "?":
             self.at += 1
         elif self.peek() == "+":
             raise self.lacks("possessive repeats are")
         if self.peek() in ("*", "+", "?") or self.bounds() is not None:
             raise self.wrong("a repeat is repeated")
-        return _Repeat(part, *bounds)
+        return _repeat(part, *bounds)
 
     def bounds(self) -> tuple[int, int | None] | None:
         simple = {"*": (0, None), "+": (1, None), "?": (0, 1)}
@@ -178,16 +191,10 @@ class _Parser:
         if char == "(":
             return self.group()
         if char == "[":
-            return _Char(self.set())
+            return _char(self.set())
         if char == ".":
-            return _Char((lambda _: True) if self.any_newline else (lambda each: each != "\n"))
-        if char in "^$":
-            return _Place(_PLACES[char])
-        if char == "\\":
-            if self.peek() in tuple("AZbB"):
-                return _Place(_PLACES[self.take()])
-            return _Char(self.escape()[1])
-        return _Char(self.literal(char))
+            return _char((lambda _: True) if self.any_newline else (lambda each: each != "\n"))
+        return _char(self.escape()[1] if char == "\\" else self.literal(char))
 
     def group(self) -> _Part:
         if self.peek() == "?":
@@ -210,7 +217,7 @@ class _Parser:
             return "", _CLASSES[char]
         if char in _HEXADECIMAL:
             digits = self.text[self.at : self.at + _HEXADECIMAL[char]]
-            if len(digits) < _HEXADECIMAL[char] or not _is_hexadecimal(digits):
+            if len(digits) < _HEXADECIMAL[char] or not set(digits) <= set(hexdigits):
                 raise self.wrong("an escape is cut short")
             self.at += len(digits)
             if int(digits, 16) > 0x10FFFF:
@@ -276,10 +283,6 @@ def _digits(text: str) -> bool:
     return not text or (text.isascii() and text.isdigit() and len(text) <= 9)
 
 
-def _is_hexadecimal(text: str) -> bool:
-    return all(each in "0123456789abcdefABCDEF" for each in text)
-
-
 @dataclass(slots=True)
 class _State:
     """A state with a way to ``then``: a character that passes ``test``, a ``place``, or none."""
@@ -304,38 +307,17 @@ class Expression:
     _MOST_KEPT = 10_000
 
     def __init__(self, text: str) -> None:
-        self._states: list[_State] = [_State()]
-        self._first = self._make(_Parser(text).whole(), 0)
+        self.states: list[_State] = [_State()]
+        """State 0 is the end."""
+        self._first = _Parser(text).whole()(self, 0)
         self._forget()
 
-    def _add(self, then: Iterable[int], **more: object) -> int:
-        if len(self._states) > limits.EXPRESSION_STATES.most:
+    def add(self, then: Iterable[int], **more: object) -> int:
+        """Add a state before others; return its number."""
+        if len(self.states) > limits.EXPRESSION_STATES.most:
             raise ExpressionError("it is too large once its repeats are written out", "DP0037")
-        self._states.append(_State(tuple(then), **more))  # type: ignore[arg-type]  # its fields
-        return len(self._states) - 1
-
-    def _make(self, part: _Part, then: int) -> int:
-        """Return the state before a part; the one after it is ``then``. State 0 is the end."""
-        match part:
-            case _Char():
-                return self._add((then,), test=part.test)
-            case _Place():
-                return self._add((then,), place=part.kind)
-            case _Choice():
-                return self._add([self._make(each, then) for each in part.parts])
-            case _Row():
-                for each in reversed(part.parts):
-                    then = self._make(each, then)
-                return then
-        if part.most is None:
-            loop = self._add(())
-            self._states[loop].then = (self._make(part.part, loop), then)
-            then = loop
-        for _ in range((part.most or part.least) - part.least):
-            then = self._add((self._make(part.part, then), then))
-        for _ in range(part.least):
-            then = self._make(part.part, then)
-        return then
+        self.states.append(_State(tuple(then), **more))  # type: ignore[arg-type]  # its fields
+        return len(self.states) - 1
 
     def found(self, text: str) -> bool:
         """Return whether a text contains a match; only a limited part is searched."""
@@ -363,7 +345,7 @@ class Expression:
         if 0 in here or char == _END:
             result = 0 in here
         else:
-            passed = [self._states[each] for each in here if self._states[each].test]
+            passed = [self.states[each] for each in here if self.states[each].test]
             then = [each.then for each in passed if each.test and each.test(char)]
             states = frozenset((self._first, *(each for some in then for each in some)))
             before = "w" if _CLASSES["w"](char) else "o"
@@ -385,7 +367,7 @@ class Expression:
         waiting = list(met.states)
         while waiting:
             number = waiting.pop()
-            state = self._states[number]
+            state = self.states[number]
             if number in reached or (state.place and not holds[state.place]):
                 continue
             reached.add(number)

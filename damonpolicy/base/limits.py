@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ("Limit", "every", "shortened")
+__all__ = ("Limit", "shortened")
 
 
 class Limit(NamedTuple):
@@ -34,7 +34,7 @@ POLICIES = Limit("Policies read at once", 4_096, "", "DP0034")
 ALL_POLICIES = Limit("Size of all policies read at once", 32 << 20, "bytes", "DP0034")
 TEXT = Limit("Length of a text", 4_096, "characters", "DP0119")
 CPUS = Limit("CPUs of a list; the kernel numbers them below this", 8_192, "", "DP0122")
-TOLD = Limit("Findings that are shown; the rest are counted", 100, "", "DP0035")
+FINDINGS = Limit("Findings that are shown; the rest are counted", 100, "", "DP0035")
 MESSAGE = Limit("Length of a message, and of a hint", 600, "characters", "DP0035")
 
 TEMPLATE = Limit("Length of a template", 1_000, "characters", "DP0024", "A template")
@@ -85,11 +85,6 @@ RECORD_MEMORY = Limit(
 RECORD_SECONDS = Limit("Time for reading such a file", 60, "seconds", "DP0367", "A record")
 
 OWN_FILE = Limit("Size of a plan or a machine file", 64 << 20, "bytes", "DP0501", "Other files")
-
-
-def every() -> tuple[Limit, ...]:
-    """Return all limits, in the order of this file."""
-    return tuple(each for each in globals().values() if isinstance(each, Limit))
 
 
 def shortened(text: str, most: int = MESSAGE.most) -> str:

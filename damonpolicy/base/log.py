@@ -7,6 +7,7 @@ logging is asked for.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 __all__ = ("Level", "debug", "emit", "info", "set_sink", "warning")
@@ -28,16 +29,9 @@ def emit(level: Level, event: str, **values: Any) -> None:
         sink(level, event, values)
 
 
-def debug(event: str, **values: Any) -> None:
-    """Log one event for developers."""
-    emit("debug", event, **values)
-
-
-def info(event: str, **values: Any) -> None:
-    """Log one event for operators."""
-    emit("info", event, **values)
-
-
-def warning(event: str, **values: Any) -> None:
-    """Log one event that an operator should look at."""
-    emit("warning", event, **values)
+debug = partial(emit, "debug")
+"""Log one event for developers."""
+info = partial(emit, "info")
+"""Log one event for operators."""
+warning = partial(emit, "warning")
+"""Log one event that an operator should look at."""

@@ -194,9 +194,8 @@ def _refuse(path: str, status: os.stat_result, keepers: Keepers) -> None:
         who = f"group {status.st_gid}"
     else:
         return
-    raise Untrusted(
-        f"{who} can change `{path}`", hint=f"look at it, then `chmod go-w {shlex.quote(path)}`"
-    )
+    hint = f"look at it, then `chmod go-w {shlex.quote(path)}`"
+    raise Untrusted(f"{who} can change `{path}`", hint=hint)
 
 
 def make_private_directory(path: Path) -> None:
@@ -227,10 +226,8 @@ def _own_directory(path: Path) -> int:
         status = os.fstat(descriptor)
         _refuse(str(path), status, root_and_we())
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):  # sticky: others can add files to it
-            message, hint = (
-                f"others can add files to `{path}`",
-                f"`chmod go-w,-t {shlex.quote(str(path))}`",
-            )
+            message = f"others can add files to `{path}`"
+            hint = f"`chmod go-w,-t {shlex.quote(str(path))}`"
             raise Untrusted(message, hint=hint)
     except Untrusted:
         let_go(descriptor)

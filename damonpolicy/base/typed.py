@@ -1,4 +1,4 @@
-"""Validation of plain data from a file against a dataclass.
+"""Dataclasses as plain data for a file, and the validation of what a file gives.
 
 A checksum shows that a file is undamaged, not that we would write such content. `record` compares
 each value with the field's type and converts nothing, so the result is what was written. Standard
@@ -13,9 +13,20 @@ import typing
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
-__all__ = ("LATER", "integer", "mapping", "of_format", "record", "sequence", "text", "value")
+__all__ = (
+    "LATER",
+    "Kept",
+    "integer",
+    "mapping",
+    "of_format",
+    "plain",
+    "record",
+    "sequence",
+    "text",
+    "value",
+)
 
 _T = TypeVar("_T")
 _MOST_BITS = 64
@@ -24,40 +35,65 @@ LATER: Mapping[str, bool] = {"later": True}
 """Metadata of a field with a default, which files of an older format lack."""
 
 
+class Kept:
+    """A dataclass that a file keeps; a file of its own says which ``FORMAT`` it has."""
+
+    __slots__ = ()
+    FORMAT: ClassVar[int] = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; `from_json` reads it back."""
+        data: dict[str, Any] = plain(self)
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_json` gave; raises ValueError for anything else."""
+        return record(cls, data)
+
+
+def plain(data: Any) -> Any:
+    """Return a dataclass, or a container of them, as what `record` reads and JSON can hold."""
+    if data is None or isinstance(data, str | int | float):
+        return data
+    if isinstance(data, Mapping):
+        return {str(key): plain(each) for key, each in data.items()}
+    if isinstance(data, list | tuple):
+        return [plain(each) for each in data]
+    number = getattr(data, "FORMAT", 0)
+    head = {"format": number} if number else {}
+    return head | {each.name: plain(getattr(data, each.name)) for each in fields(data)}
+
+
 def text(data: Any, where: str = "it") -> str:
     """Accept a text that can be a file's content or name."""
-    if type(data) is not str:
-        raise _wrong(data, where, "a text")
-    if not data.isascii():
-        data.encode("utf-8", "surrogateescape")  # a ValueError for half a character
-    if "\0" in data:
+    found = _of(str, data, where, "a text")
+    if not found.isascii():
+        found.encode("utf-8", "surrogateescape")  # a ValueError for half a character
+    if "\0" in found:
         raise ValueError(f"{where} holds a NUL")
-    return data
+    return found
 
 
 def integer(data: Any, where: str = "it") -> int:
     """Take a whole number of at most 64 bits; true and false are not numbers."""
-    if type(data) is not int:
-        raise _wrong(data, where, "a whole number")
-    if data.bit_length() > _MOST_BITS:
+    found = _of(int, data, where, "a whole number")
+    if found.bit_length() > _MOST_BITS:
         raise ValueError(f"{where} has more than {_MOST_BITS} bits")
-    return data
+    return found
 
 
 def mapping(data: Any, where: str = "it") -> Mapping[str, Any]:
     """Take a mapping; its keys are texts."""
-    if type(data) is not dict:
-        raise _wrong(data, where, "a mapping")
-    for key in data:
+    found: dict[str, Any] = _of(dict, data, where, "a mapping")
+    for key in found:
         text(key, f"a key of {where}")
-    return data
+    return found
 
 
 def sequence(data: Any, where: str = "it") -> list[Any]:
     """Take a list."""
-    if type(data) is not list:
-        raise _wrong(data, where, "a list")
-    return data
+    return _of(list, data, where, "a list")
 
 
 def of_format(data: Any, number: int) -> Mapping[str, Any]:
@@ -72,9 +108,13 @@ def record(kind: type[_T], data: Any, where: str = "it", *, besides: Collection[
     """Turn a mapping into a dataclass; keys other than its fields have to be in ``besides``.
 
     A field of `LATER` may be missing, as older files lack it. Raises ValueError, with the place,
-    for any value of the wrong type.
+    for any value of the wrong type, and for a format that is not the class's.
     """
     found = mapping(data, where)
+    number = getattr(kind, "FORMAT", 0)
+    if number:
+        of_format(found, number)
+        besides = ("format", *besides)
     hints = _fields(typing.cast("typing.Hashable", kind))
     for key in found:
         if key not in hints and key not in besides:
@@ -112,13 +152,12 @@ def value(hint: Any, data: Any, where: str = "it") -> Any:
     if hint in _PLAIN:
         return _PLAIN[hint](data, where)
     if hint is bool:
-        if type(data) is not bool:
-            raise _wrong(data, where, "true or false")
-        return data
+        return _of(bool, data, where, "true or false")
     if hint is float:
         return _float(data, where)
     if is_dataclass(hint):
-        return record(typing.cast("type[Any]", hint), data, where)
+        kind = typing.cast("type[Any]", hint)
+        return data if type(data) is kind else record(kind, data, where)
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         if data not in inner or type(data) is not str:
@@ -162,6 +201,13 @@ def _number(key: str, where: str) -> int:
     if not (key.isascii() and key.isdecimal() and len(key) < 20) or str(int(key)) != key:
         raise ValueError(f"a key of {where} is no number")
     return int(key)
+
+
+def _of(kind: type[_T], data: Any, where: str, expected: str) -> _T:
+    """Accept data of exactly one type."""
+    if type(data) is not kind:
+        raise _wrong(data, where, expected)
+    return data
 
 
 def _wrong(data: Any, where: str, expected: str) -> ValueError:

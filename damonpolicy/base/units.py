@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from fractions import Fraction
+from itertools import dropwhile, groupby, islice
+from typing import TYPE_CHECKING
 
 from damonpolicy.base import limits
+
+if TYPE_CHECKING:
+    from fractions import Fraction  # with decimals, it is slow to import, and few commands read
 
 __all__ = (
     "UnitError",
@@ -48,7 +52,6 @@ THOUSANDS = ("", "k", "M", "G", "T", "P", "E")
 U32_MAX = (1 << 32) - 1
 U64_MAX = (1 << 64) - 1
 
-_NUMBER = re.compile(r"([0-9]+)(?:\.([0-9]+))?")
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?: ?([A-Za-zµ%]+))?\Z")
 _TEMPERATURE = re.compile(r"(-?[0-9]+(\.[0-9]+)?)([kMGTPE]?)", re.ASCII)
 _LONGEST_TEMPERATURE = 40
@@ -63,6 +66,7 @@ _NAMES = {
 }
 _MEANT = {name: unit for unit, names in _NAMES.items() for name in names.split()}
 """Other names for the units of time, of people and other tools."""
+_SIZE_NAMES = "(?:kilo|mega|giga|tera|peta|kibi|mebi|gibi|tebi|pebi)(?:bytes?)?|.i?b?"
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(us|ms|s|m|h|d)")
 _PARTS = re.compile(rf"{_PART.pattern}(?: ?{_PART.pattern})*")
 _LONGEST = 64
@@ -88,29 +92,19 @@ def _refuse_traps(text: str) -> None:
         raise UnitError("DP0119", "this value is too long")
     if re.fullmatch(r"[+-]?[0-9][0-9_]*_[0-9_]*(\.[0-9]+)?.*", text):
         plain = text.replace("_", "")
-        raise UnitError(
-            "DP0117",
-            f"`{_shorten(text)}` has an underscore, which only some YAML readers take for a number",
-            f"write `{_shorten(plain)}`",
+        message = (
+            f"`{_shorten(text)}` has an underscore, which only some YAML readers take for a number"
         )
+        raise UnitError("DP0117", message, f"write `{_shorten(plain)}`")
     if re.fullmatch(r"[0-9]+(:[0-9]+)+", text):
-        raise UnitError(
-            "DP0118",
-            f"`{text}` is a base-60 number to some YAML readers and a time to people",
-            "write a duration with units, such as `12h30m45s`",
-        )
+        message = f"`{text}` is a base-60 number to some YAML readers and a time to people"
+        raise UnitError("DP0118", message, "write a duration with units, such as `12h30m45s`")
     if re.fullmatch(r"0[0-9]+", text):
-        raise UnitError(
-            "DP0116",
-            f"`{text}` is octal to some YAML readers, and to the kernel",
-            f"write `{int(text)}`",
-        )
+        message = f"`{text}` is octal to some YAML readers, and to the kernel"
+        raise UnitError("DP0116", message, f"write `{int(text)}`")
     if found := re.fullmatch(r"0+([0-9].*)", text):
-        raise UnitError(
-            "DP0116",
-            f"`{_shorten(text)}` begins with a 0, as octal numbers do",
-            f"write `{_shorten(found[1])}`",
-        )
+        hint = f"write `{_shorten(found[1])}`"
+        raise UnitError("DP0116", f"`{_shorten(text)}` begins with a 0, as octal numbers do", hint)
 
 
 def read_integer(text: str, *, low: int = 0, high: int = U64_MAX, what: str = "a number") -> int:
@@ -140,11 +134,8 @@ def read_address(text: str) -> int:
         try:
             value = read_bytes(text)
         except UnitError as error:
-            raise UnitError(
-                "DP0114",
-                f"`{_shorten(text)}` is not an address",
-                "write `0x100000000` or `4GiB`",
-            ) from error
+            hint = "write `0x100000000` or `4GiB`"
+            raise UnitError("DP0114", f"`{_shorten(text)}` is not an address", hint) from error
     if value > U64_MAX:
         raise UnitError("DP0119", f"`{_shorten(text)}` is out of range (64 bits)")
     return value
@@ -155,6 +146,8 @@ def _quantity(text: str, code: str, what: str, example: str) -> tuple[Fraction, 
     found = _QUANTITY.fullmatch(text)
     if not found:
         raise UnitError(code, f"`{_shorten(text)}` is not {what}", f"write for example `{example}`")
+    from fractions import Fraction
+
     return Fraction(found[1]), found[2] or ""
 
 
@@ -162,20 +155,14 @@ def read_bytes(text: str) -> int:
     """Read a size such as ``4KiB`` or ``1.5 GiB`` into bytes; units are powers of 1024."""
     amount, unit = _quantity(text, "DP0110", "a size", "200MiB")
     if unit == "" and text != "0":
-        raise UnitError(
-            "DP0121",
-            f"`{text}` has no unit",
-            f"write `{text}B` for bytes, or a unit such as `MiB`",
-        )
+        hint = f"write `{text}B` for bytes, or a unit such as `MiB`"
+        raise UnitError("DP0121", f"`{text}` has no unit", hint)
     if unit and unit not in BYTES:
-        meant = _meant_size(unit)
-        raise UnitError(
-            "DP0110",
-            f"`{unit}` is not a unit of size",
-            f"write `{_shorten(text[: -len(unit)])}{meant}`" + " (1024-based)" * (meant != "B")
-            if meant
-            else "units are " + ", ".join(f"`{each}`" for each in BYTES),
-        )
+        hint = "units are " + ", ".join(f"`{each}`" for each in BYTES)
+        if meant := _meant_size(unit):
+            based = "" if meant == "B" else " (1024-based)"
+            hint = f"write `{_shorten(text[: -len(unit)])}{meant}`{based}"
+        raise UnitError("DP0110", f"`{unit}` is not a unit of size", hint)
     value = amount * BYTES[unit or "B"]
     if value.denominator != 1:
         raise UnitError("DP0110", f"`{text}` is not a whole number of bytes")
@@ -187,13 +174,9 @@ def read_bytes(text: str) -> int:
 def _meant_size(unit: str) -> str:
     if unit.lower() in ("byte", "bytes"):
         return "B"
-    known = {each[0].lower(): each for each in BYTES}
-    tail = unit[1:].lower()
-    if found := re.fullmatch(
-        r"(kilo|mega|giga|tera|peta|kibi|mebi|gibi|tebi|pebi)(bytes?)?", unit.lower()
-    ):
-        return known[found[1][0]]
-    return known.get(unit[0].lower(), "") if tail in ("", "b", "ib", "i") else ""
+    if not re.fullmatch(_SIZE_NAMES, unit.lower()):
+        return ""
+    return next((each for each in BYTES if each[0].lower() == unit[0].lower()), "")
 
 
 def meant_bytes(text: str) -> str:
@@ -206,7 +189,12 @@ def meant_bytes(text: str) -> str:
 
 def meant_duration(text: str) -> str:
     """Return a duration in our units, whatever names it uses; empty if it is not a duration."""
-    return _meant_duration(text.replace(" ", "")) if text else ""
+    compact = text.replace(" ", "")
+    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([^0-9.]+)", compact)
+    units = [_MEANT.get(unit.lower(), "") if unit != "M" else "" for _, unit in parts]
+    if not all(units) or "".join(number + unit for number, unit in parts) != compact:
+        return ""
+    return "".join(number + unit for (number, _), unit in zip(parts, units, strict=True))
 
 
 def read_duration(text: str) -> int:
@@ -216,29 +204,23 @@ def read_duration(text: str) -> int:
         return 0
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         raise UnitError("DP0121", f"`{text}` has no unit", f"write `{text}ms` or `{text}s`")
-    compact = text.replace(" ", "")
     parts = _PART.findall(text)
     if not _PARTS.fullmatch(text):
-        meant = _meant_duration(compact)
-        raise UnitError(
-            "DP0111",
-            f"`{_shorten(text)}` is not a duration",
-            f"write `{meant}`"
-            if meant
-            else "write for example `100ms` or `1h30m`; units are "
-            + ", ".join(f"`{each}`" for each in DURATIONS),
-        )
+        hint = "write for example `100ms` or `1h30m`; units are "
+        hint += ", ".join(f"`{each}`" for each in DURATIONS)
+        if meant := meant_duration(text):
+            hint = f"write `{meant}`"
+        raise UnitError("DP0111", f"`{_shorten(text)}` is not a duration", hint)
     sizes = [DURATIONS[unit] for _, unit in parts]
     if sizes != sorted(set(sizes), reverse=True):
         order = list(DURATIONS)
         parts.sort(key=lambda part: order.index(part[1]), reverse=True)
         hint = "write `" + "".join(number + unit for number, unit in parts) + "`"
         twice = len(set(sizes)) < len(sizes)
-        raise UnitError(
-            "DP0111",
-            f"`{text}` does not go from the largest unit to the smallest",
-            "write each unit once" if twice else hint,
-        )
+        message = f"`{text}` does not go from the largest unit to the smallest"
+        raise UnitError("DP0111", message, "write each unit once" if twice else hint)
+    from fractions import Fraction
+
     value = sum((Fraction(number) * DURATIONS[unit] for number, unit in parts), Fraction(0))
     if value.denominator != 1:
         raise UnitError("DP0111", f"`{text}` is not a whole number of microseconds")
@@ -246,15 +228,6 @@ def read_duration(text: str) -> int:
         # milliseconds of 64 bits; whether a file holds less is its own matter
         raise UnitError("DP0119", f"`{_shorten(text)}` is out of range (64 bits)")
     return int(value)
-
-
-def _meant_duration(compact: str) -> str:
-    """Return the same duration in our units, if all its units are known under another name."""
-    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([^0-9.]+)", compact)
-    units = [_MEANT.get(unit.lower(), "") if unit != "M" else "" for _, unit in parts]
-    if not all(units) or "".join(number + unit for number, unit in parts) != compact:
-        return ""
-    return "".join(number + unit for (number, _), unit in zip(parts, units, strict=True))
 
 
 def read_percent(text: str, *, most: int = 100) -> Fraction:
@@ -283,11 +256,8 @@ def read_bool(text: str) -> bool:
         raise UnitError("DP0115", f"`{text}` is a number, not a boolean", f"write `{word}`")
     truth = {"on": "true", "yes": "true", "y": "true", "off": "false", "no": "false", "n": "false"}
     if text.lower() in truth:
-        raise UnitError(
-            "DP0115",
-            f"`{text}` is a boolean to some YAML readers and text to others",
-            f"write `{truth[text.lower()]}`",
-        )
+        message = f"`{text}` is a boolean to some YAML readers and text to others"
+        raise UnitError("DP0115", message, f"write `{truth[text.lower()]}`")
     raise UnitError("DP0115", f"`{_shorten(text)}` is not a boolean", "write `true` or `false`")
 
 
@@ -298,12 +268,9 @@ def read_cpulist(text: str) -> tuple[int, ...]:
     listed = 0
     for part in text.split(",", most):
         found = re.fullmatch(r" ?([0-9]{1,5})(?:-([0-9]{1,5}))? ?", part)
-        if text[:1] == " " or text[-1:] == " ":
-            found = None
-        if not found:
-            raise UnitError(
-                "DP0122", f"`{_shorten(text)}` is not a list of CPUs", "write for example `0-3,8`"
-            )
+        if not found or text != text.strip(" "):
+            hint = "write for example `0-3,8`"
+            raise UnitError("DP0122", f"`{_shorten(text)}` is not a list of CPUs", hint)
         first, last = int(found[1]), int(found[2] or found[1])
         if first > last:
             raise UnitError("DP0122", f"`{part}` goes backwards", f"write `{last}-{first}`")
@@ -324,6 +291,8 @@ def read_temperature(text: str) -> int:
     if not found or len(text) > _LONGEST_TEMPERATURE or (found[2] and not found[3]):
         hint = "write for example `-1000..0`, or `-1.5G..0`"
         raise UnitError("DP0113", f"`{_shorten(text)}` is not a temperature", hint)
+    from fractions import Fraction
+
     return round(Fraction(found[1]) * _LETTERS[found[3]])
 
 
@@ -353,47 +322,39 @@ def approximate_number(value: float) -> str:
     return f"{sign}{float(shown):g}{THOUSANDS[size]}"
 
 
-def format_duration(microseconds: int) -> str:
-    """Write a duration exactly, from the largest unit to the smallest."""
+def _amounts(microseconds: int) -> list[tuple[int, str]]:
+    """Split a duration into amounts of each unit, from the largest to the smallest."""
     rest, parts = microseconds, []
     for unit, size in reversed(DURATIONS.items()):
         amount, rest = divmod(rest, size)
-        if amount:
-            parts.append(f"{amount}{unit}")
-    return "".join(parts) or "0"
+        parts.append((amount, unit))
+    return parts
+
+
+def format_duration(microseconds: int) -> str:
+    """Write a duration exactly, from the largest unit to the smallest."""
+    return "".join(f"{amount}{unit}" for amount, unit in _amounts(microseconds) if amount) or "0"
 
 
 def approximate_duration(microseconds: float) -> str:
     """Write a duration for people, by its two largest units; it does not read back exactly."""
-    rest = round(microseconds)
-    parts: list[str] = []
-    for unit, size in reversed(DURATIONS.items()):
-        amount, rest = divmod(rest, size)
-        if amount or parts:
-            parts.append(f"{amount}{unit}" if amount else "")
-        if len(parts) == 2:
-            break
-    return "".join(parts) or "0"
+    parts = dropwhile(lambda each: not each[0], _amounts(round(microseconds)))
+    return "".join(f"{amount}{unit}" for amount, unit in islice(parts, 2) if amount) or "0"
 
 
-def format_percent(fraction: Fraction) -> str:
-    """Write a fraction of one as a percentage, exactly where decimals allow."""
-    percent = fraction * 100
-    if percent.denominator == 1:
-        return f"{percent.numerator}%"
-    return f"{float(percent):.6f}".rstrip("0").rstrip(".") + "%"
+def format_percent(part: Fraction | int, whole: int = 1) -> str:
+    """Write a part of a whole as a percentage, exactly where decimals allow."""
+    percent = part * 100
+    if percent % whole == 0:
+        return f"{percent // whole}%"
+    return f"{float(percent / whole):.6f}".rstrip("0").rstrip(".") + "%"
 
 
 def format_cpulist(numbers: Iterable[int]) -> str:
     """Write CPU numbers as the kernel prints them (``%*pbl``)."""
-    parts: list[str] = []
-    ordered = sorted(set(numbers))
-    index = 0
-    while index < len(ordered):
-        last = index
-        while last + 1 < len(ordered) and ordered[last + 1] == ordered[last] + 1:
-            last += 1
-        first, end = ordered[index], ordered[last]
-        parts.append(str(first) if first == end else f"{first}-{end}")
-        index = last + 1
+    ordered = enumerate(sorted(set(numbers)))
+    parts = []
+    for _, row in groupby(ordered, key=lambda each: each[1] - each[0]):
+        run = [number for _, number in row]
+        parts.append(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]))
     return ",".join(parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,14 +13,14 @@ import click
 
 from damonpolicy.base.errors import UsageError
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.kernel.system.machine import LiveMachine, Machine, read_or
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from damonpolicy.engine.state_directory import Places
+    from damonpolicy.kernel.system.machine import Machine
 
-__all__ = ("FOR_FINDINGS", "Invocation", "common", "pass_invocation")
+__all__ = ("FOR_FINDINGS", "Invocation", "common", "subcommand", "with_options")
 
 FOR_FINDINGS = ("github", "sarif")
 """Formats that contain only findings."""
@@ -82,6 +82,8 @@ class Invocation:
         """Name and release of the machine, if it was opened."""
         if self.opened is None:
             return None
+        from damonpolicy.kernel.system.machine import read_or
+
         release = read_or(self.opened, "/proc/sys/kernel/osrelease")
         return {"name": self.opened.name, "release": release}
 
@@ -97,6 +99,8 @@ def _copied(root: str, kernel: str) -> Machine:
     if not os.path.isdir(root):
         hint = "copy /sys and /proc of a machine below it"
         raise UsageError(f"there is no directory `{root}`", hint=hint)
+    from damonpolicy.kernel.system.machine import LiveMachine
+
     machine = LiveMachine(root)
     if machine.writable:
         raise UsageError("`--root /` is this machine itself: leave `--root` out")
@@ -109,7 +113,7 @@ def _path(text: str | None) -> Path | None:
     return Path(text) if text else None
 
 
-def pass_invocation(function: Callable[..., Any]) -> Callable[..., Any]:
+def _passing(function: Callable[..., Any]) -> Callable[..., Any]:
     """Set up logging as the options ask, then call a command with its invocation."""
 
     @click.pass_context
@@ -141,18 +145,20 @@ def _kernels(context: click.Context, parameter: click.Parameter, text: str) -> l
     return names.kernels(context, parameter, text)
 
 
-def _store(name: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
-    def callback(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
-        del parameter
-        invocation = context.ensure_object(Invocation)
-        if isinstance(value, tuple):
-            if value:
-                invocation.kernels, invocation.kernel = value, value[-1]
-        elif value not in (None, 0):
-            setattr(invocation, name, value)
-        return value
+def _store(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """Store an option's value; without one, that given before the command's name stays."""
+    invocation = context.ensure_object(Invocation)
+    if isinstance(value, tuple):
+        if value:
+            invocation.kernels, invocation.kernel = value, value[-1]
+    elif value not in (None, 0):
+        setattr(invocation, str(parameter.name), value)
+    return value
 
-    return callback
+
+def with_options(function: Function, options: Sequence[Callable[..., Any]]) -> Function:
+    """Add options in the order in which the help lists them."""
+    return functools.reduce(lambda made, option: option(made), reversed(options), function)
 
 
 def common(function: Function, *, findings: bool = False, kernels: bool = False) -> Function:
@@ -199,11 +205,26 @@ def common(function: Function, *, findings: bool = False, kernels: bool = False)
             help="log; twice for more",
         ),
     ]
-    result: Any = function
-    for option in reversed(options):
-        result = option(result)
+    result = with_options(function, options)
     parameters = getattr(result, "__click_params__", [])
     for parameter in parameters[-len(options) :]:
         parameter.expose_value = False
-        parameter.callback = _store(parameter.name)
-    return result  # type: ignore[no-any-return]  # click's decorators keep the function
+        parameter.callback = _store
+    return result
+
+
+def subcommand(
+    name: str, *, findings: bool = False, kernels: bool = False, **more: Any
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a command of a function that takes an invocation and the command's own options.
+
+    The options of `common`, which see, follow them.
+    """
+
+    def made(function: Callable[..., Any]) -> click.Command:
+        own = function.__dict__.pop("__click_params__", [])
+        whole: Any = common(_passing(function), findings=findings, kernels=kernels)
+        whole.__click_params__ += own  # the last ones come first
+        return click.command(name, **more)(whole)  # type: ignore[no-untyped-call,no-any-return]
+
+    return made

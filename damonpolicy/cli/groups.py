@@ -1,7 +1,8 @@
-"""A command with subcommands: `report` and `emulate`."""
+"""A command with subcommands: `damonpolicy` itself, `report` and `emulate`."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,7 +12,15 @@ from damonpolicy.base.errors import UsageError
 from damonpolicy.cli.context import Invocation
 from damonpolicy.cli.show.examples import epilog
 
-__all__ = ("Group",)
+__all__ = ("PROGRAM", "Group", "imported")
+
+PROGRAM = "damonpolicy"
+
+
+def imported(file: str) -> click.Command:
+    """Import a command's file, and return the command."""
+    found: click.Command = importlib.import_module(f"damonpolicy.cli.commands.{file}").command
+    return found
 
 
 class Group(click.Group):
@@ -19,19 +28,23 @@ class Group(click.Group):
 
     def __init__(
         self,
-        name: str,
+        name: str | None,
         texts: Mapping[str, str],
         find: Callable[[str], click.Command],
         *,
         title: str,
         missing: str,
+        hints: Mapping[str, str] | None = None,
         **more: Any,
     ) -> None:
+        """Take each subcommand's text; ``hints`` are for words that are none of them."""
         super().__init__(name, **more)
         self._texts = texts
         self._find = find
         self._title = title
         self._missing = missing
+        self._hints = hints or {}
+        self._above = [] if name == PROGRAM else [str(name)]
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self._texts)
@@ -40,7 +53,7 @@ class Group(click.Group):
         if cmd_name not in self._texts:
             return None
         found = self._find(cmd_name)
-        found.epilog = epilog(f"{self.name} {cmd_name}")
+        found.epilog = epilog(" ".join([*self._above, cmd_name]))
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -52,7 +65,8 @@ class Group(click.Group):
 
         if args and args[0] not in self._texts:
             message = f"{self._missing} `{args[0][:40]}`"
-            raise UsageError(message, hint=did_you_mean(args[0], self._texts))
+            hint = self._hints.get(args[0]) or did_you_mean(args[0], self._texts)
+            raise UsageError(message, hint=hint)
         if args:
-            ctx.ensure_object(Invocation).command = f"{self.name}-{args[0]}"
+            ctx.ensure_object(Invocation).command = "-".join([*self._above, args[0]])
         return super().resolve_command(ctx, args)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import importlib
+import itertools
 import keyword
 import os
 import signal
@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
@@ -25,11 +25,13 @@ from damonpolicy.base.errors import (
     reason_of,
     system_error,
 )
+from damonpolicy.base.handlers import handled
 from damonpolicy.cli.context import Invocation, common
+from damonpolicy.cli.groups import PROGRAM, Group, imported
 from damonpolicy.cli.show.examples import epilog
+from damonpolicy.cli.show.fitting import columns
 from damonpolicy.cli.show.output import Result, emit, failure, only_errors
 from damonpolicy.engine.signals import keeping
-from damonpolicy.kernel.system.machine import FORBID
 
 __all__ = ("COMMANDS", "find_command", "main")
 
@@ -64,38 +66,35 @@ COMMANDS: Mapping[str, str] = {
 """Every command and its summary; each is in a file of the same name."""
 
 _INSTEAD = {
-    **dict.fromkeys(
-        ("--dry-run", "--check", "--diff", "--noop", "-n"),
-        "`damonpolicy plan` shows what would be done",
-    ),
-    **dict.fromkeys(
-        ("--yes", "--force", "--assume-yes", "-y", "-f"), "there are no questions: leave it out"
-    ),
-    **dict.fromkeys(("--undo", "--revert"), "`damonpolicy rollback` goes back"),
-    **dict.fromkeys(("start", "load"), "`damonpolicy apply` starts policies"),
-    **dict.fromkeys(("list", "ls", "ps", "get", "info"), "`damonpolicy status` shows what runs"),
-    **dict.fromkeys(
-        ("cat", "view", "describe", "print"), "`damonpolicy show NAME` prints a policy"
-    ),
-    **dict.fromkeys(("undo", "revert"), "`damonpolicy rollback` goes back"),
-    **dict.fromkeys(
-        ("delete", "rm", "unload", "destroy", "uninstall", "disable", "kill", "down"),
-        "`damonpolicy remove NAME` ends a policy, `damonpolicy stop --all` ends all",
-    ),
-    **dict.fromkeys(
-        ("reload", "restart", "refresh"),
-        "`damonpolicy apply FILE` applies a file again; the service takes its files by itself,"
-        " and at once by `systemctl reload damonpolicy`",
-    ),
-    **dict.fromkeys(("up", "enable", "install", "create"), "`damonpolicy apply` starts policies"),
-    **dict.fromkeys(("daemon", "serve", "watch"), "`damonpolicy run` is the service"),
-    **dict.fromkeys(("why", "man", "docs", "doc"), "`damonpolicy explain KEY` explains a key"),
-    "edit": "edit the policy's file, and run `damonpolicy apply FILE`",
-    "export": "`damonpolicy import` prints what the kernel is configured to as a policy",
-    "version": "`damonpolicy --version` prints it",
-    **dict.fromkeys(("check", "lint", "test"), "`damonpolicy validate` checks policies"),
-    **dict.fromkeys(("log", "generations"), "`damonpolicy history` lists the generations"),
-    "help": "`damonpolicy --help` lists the commands",
+    word: hint
+    for words, hint in (
+        ("--dry-run --check --diff --noop -n", "`damonpolicy plan` shows what would be done"),
+        ("--yes --force --assume-yes -y -f", "there are no questions: leave it out"),
+        ("--undo --revert undo revert", "`damonpolicy rollback` goes back"),
+        ("start load up enable install create", "`damonpolicy apply` starts policies"),
+        ("list ls ps get info", "`damonpolicy status` shows what runs"),
+        ("cat view describe print", "`damonpolicy show NAME` prints a policy"),
+        (
+            "delete rm unload destroy uninstall disable kill down",
+            "`damonpolicy remove NAME` ends a policy, `damonpolicy stop --all` ends all",
+        ),
+        (
+            "reload restart refresh",
+            (
+                "`damonpolicy apply FILE` applies a file again; the service takes its files by"
+                " itself, and at once by `systemctl reload damonpolicy`"
+            ),
+        ),
+        ("daemon serve watch", "`damonpolicy run` is the service"),
+        ("why man docs doc", "`damonpolicy explain KEY` explains a key"),
+        ("edit", "edit the policy's file, and run `damonpolicy apply FILE`"),
+        ("export", "`damonpolicy import` prints what the kernel is configured to as a policy"),
+        ("version", "`damonpolicy --version` prints it"),
+        ("check lint test", "`damonpolicy validate` checks policies"),
+        ("log generations", "`damonpolicy history` lists the generations"),
+        ("help", "`damonpolicy --help` lists the commands"),
+    )
+    for word in words.split()
 }
 """Words typed by habit, and their equivalent here."""
 
@@ -105,6 +104,8 @@ _NEVER_GUESSED = ("--prune", "--takeover", "--all")
 _COMPLETING = "_DAMONPOLICY_COMPLETE"
 """Set when a shell asks for completions."""
 
+_WIDEST = 100
+
 _EPILOG = (
     epilog("") + "\n\nExit codes: " + "; ".join(f"{int(code)} {code.meaning}" for code in ExitCode)
 )
@@ -112,49 +113,28 @@ _EPILOG = (
 
 def find_command(name: str) -> click.Command:
     """Import a command's file; the file of a command named like a keyword ends in an underscore."""
-    file = f"{name}_" if keyword.iskeyword(name) else name
-    command: click.Command = importlib.import_module(f"damonpolicy.cli.commands.{file}").command
+    command = imported(f"{name}_" if keyword.iskeyword(name) else name)
     command.epilog = epilog(name)
     return command
 
 
-class _Commands(click.Group):
-    """The commands; a command's file is imported only for a call or its help."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        return find_command(cmd_name)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        from damonpolicy.base.diagnostics import did_you_mean
-
-        if args and args[0] not in COMMANDS:
-            message = f"there is no command `{args[0][:40]}`"
-            raise UsageError(message, hint=_INSTEAD.get(args[0]) or did_you_mean(args[0], COMMANDS))
-        if args:
-            ctx.ensure_object(Invocation).command = args[0]
-        return super().resolve_command(ctx, args)
-
-
 @click.group(
-    cls=_Commands,
+    PROGRAM,
+    cls=Group,
+    texts=COMMANDS,
+    find=find_command,
+    title="Commands",
+    missing="there is no command",
+    hints=_INSTEAD,
     context_settings={
         "help_option_names": ["-h", "--help"],
-        "max_content_width": 100,
+        "max_content_width": _WIDEST,
         "show_default": True,  # of every option of every command
     },
     epilog=_EPILOG,
 )
 @functools.partial(common, findings=True)
-@click.version_option(__version__, "--version", prog_name="damonpolicy")
+@click.version_option(__version__, "--version", prog_name=PROGRAM)
 def damonpolicy() -> None:
     """Declarative policies for DAMON: plan, apply all or nothing, undo.
 
@@ -166,9 +146,8 @@ def damonpolicy() -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; exits with a code of `errors.ExitCode`."""
     for name in ("stdout", "stderr"):
-        if (
-            getattr(sys, name) is None
-        ):  # the caller closed it: otherwise the next file gets its number
+        if getattr(sys, name) is None:
+            # the caller closed it: otherwise the next file gets its number
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     if _COMPLETING in os.environ:  # the shell would show any error among the user's words
         with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):
@@ -183,10 +162,12 @@ def _main(arguments: list[str] | None) -> NoReturn:
     try:
         with _ended_by_signals(), keeping():
             result = _run(words, invocation)
-            _tell(result, invocation)
-    except (
-        KeyboardInterrupt
-    ):  # while the result was printed: nothing was changed, or the signal waits
+            form = invocation.form
+            shown = only_errors(result) if invocation.quiet and form == "text" else result
+            emit(shown, command=invocation.command, form=form, kernel=_kernel(invocation, shown))
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        # while the result was printed: nothing was changed, or the signal waits
         sys.exit(int(ExitCode.INTERRUPTED))
     except BrokenPipeError:
         # the reader has gone, which is not an error: the change stays
@@ -196,14 +177,6 @@ def _main(arguments: list[str] | None) -> NoReturn:
         sys.stderr.write(f"error: the output cannot be written: {reason_of(error)}\n")
         sys.exit(int(result.exit_code) or int(ExitCode.FAILED))
     sys.exit(int(result.exit_code))
-
-
-def _tell(result: Result, invocation: Invocation) -> None:
-    command, form = invocation.command, invocation.form
-    if invocation.quiet and form == "text":
-        result = only_errors(result)
-    emit(result, command=command, form=form, kernel=_kernel(invocation, result))
-    sys.stdout.flush()
 
 
 @contextmanager
@@ -216,16 +189,9 @@ def _ended_by_signals() -> Iterator[None]:
         yield
         return
     numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = {
-        each: signal.signal(each, signal.default_int_handler)
-        for each in numbers
-        if signal.getsignal(each) == signal.SIG_DFL
-    }
-    try:
+    unhandled = [each for each in numbers if signal.getsignal(each) == signal.SIG_DFL]
+    with handled(dict.fromkeys(unhandled, signal.default_int_handler)):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _close_output() -> None:
@@ -243,11 +209,14 @@ def _kernel(invocation: Invocation, result: Result) -> dict[str, str] | None:
 
 
 def _run(words: list[str], invocation: Invocation) -> Result:
-    if "json" in words or "--format=json" in words:
-        invocation.form = _early_format(words)
+    invocation.form = _early_format(words)
     try:
         given = damonpolicy.main(
-            words, prog_name="damonpolicy", standalone_mode=False, obj=invocation
+            words,
+            prog_name=PROGRAM,
+            standalone_mode=False,
+            obj=invocation,
+            terminal_width=max(min(columns(), _WIDEST) - 2, 50),  # as click does
         )
     except DamonPolicyError as error:
         return failure(error, invocation.texts)
@@ -268,10 +237,7 @@ def _run(words: list[str], invocation: Invocation) -> Result:
 
 def _early_format(words: list[str]) -> str:
     """Return the format before click has parsed it, so that click's errors have it too."""
-    pairs = zip(words, [*words[1:], ""], strict=True)
-    found = any(
-        word == "--format=json" or (word == "--format" and value == "json") for word, value in pairs
-    )
+    found = "--format=json" in words or ("--format", "json") in itertools.pairwise(words)
     return "json" if found else "text"
 
 
@@ -300,6 +266,8 @@ def _near(error: click.NoSuchOption) -> str:
 
 
 def _system(error: OSError) -> DamonPolicyError:
+    from damonpolicy.kernel.system.machine import FORBID
+
     if FORBID in str(error):
         from damonpolicy.base.errors import NoPermission
         from damonpolicy.kernel.damon.features import NEWEST

@@ -10,9 +10,9 @@ _SCHEMA = ".schema.json"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def _directory(name: str) -> Path:
+def _directory(name: str, above: str = "") -> Path:
     inside = _PACKAGE / "shipped" / name
-    return inside if inside.is_dir() else _PACKAGE.parent / name
+    return inside if inside.is_dir() else _PACKAGE.parent / above / name
 
 
 def policies() -> dict[str, Path]:
@@ -35,6 +35,4 @@ def output_schemas() -> dict[str, Path]:
 
 def texts_file() -> Path:
     """Return the file with the text about each finding."""
-    inside = _PACKAGE / "shipped" / "texts"
-    place = inside if inside.is_dir() else _PACKAGE.parent / "docs" / "texts"
-    return place / "diagnostics.toml"
+    return _directory("texts", above="docs") / "diagnostics.toml"

@@ -1,47 +1,52 @@
-"""The complete service: its jobs, its signals, and its notifications to systemd."""
+"""The complete service: its jobs, its signals, and its notifications to systemd.
+
+The caller that stops a service waits for it, whatever a job computes. So after a while an alarm
+raises `Late` anywhere in the one thread, except during a transaction, whose waits have deadlines.
+"""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import Busy, DamonPolicyError
+from damonpolicy.base.handlers import handled
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.daemon.containment import contained
-from damonpolicy.daemon.ending import Late, ending, within
-from damonpolicy.daemon.figures import figures
 from damonpolicy.daemon.jobs.feed import FeedJob
 from damonpolicy.daemon.jobs.follow import Follower, FollowJob
 from damonpolicy.daemon.jobs.observe import ObserveJob
-from damonpolicy.daemon.jobs.reload import HELD, Outcome, Reloader
+from damonpolicy.daemon.jobs.reload import HELD, Outcome, Reloader, ReloadJob
 from damonpolicy.daemon.jobs.repair import Repairer
 from damonpolicy.daemon.jobs.status_file import RecordJob
 from damonpolicy.daemon.jobs.tune import TuneJob
 from damonpolicy.daemon.keeper import Keeper
-from damonpolicy.daemon.scheduler import AliveJob, Job, ReloadJob, Service, leave
+from damonpolicy.daemon.scheduler import AliveJob, Service, Wake
 from damonpolicy.daemon.sd_notify import Notifier
-from damonpolicy.daemon.wake import Wake
 from damonpolicy.daemon.watch import Watch
 from damonpolicy.engine.neutral import rest
+from damonpolicy.engine.signals import writing
 from damonpolicy.engine.state_directory import Places
 from damonpolicy.engine.waiting import meanwhile
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.kernel.system.process_events import ProcessEvents, listen
-from damonpolicy.kernel.system.processes import Table
 from damonpolicy.policy.source.content import without_alarm
 
 if TYPE_CHECKING:
     from damonpolicy.daemon.metrics import Exporter
 
-__all__ = ("Wishes", "serve")
+__all__ = ("Late", "Wishes", "ending", "serve", "within")
 
 _GRACE = 5.0
 """Seconds that a job may continue after the signal that ends the service."""
 _LAST = 60.0
 """Seconds for the final steps: less than systemd allows a unit to stop."""
+_ONCE_MORE = 0.5
+"""Seconds between two tries: the first may hit a transaction, or code that catches all errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,26 +73,28 @@ def serve(machine: Machine, places: Places, paths: Sequence[str], wishes: Wishes
     """
     without_alarm()
     notifier, wake = Notifier(), Wake()
+    keeper = Keeper(machine, places, paths)
     reloader = Reloader(
-        machine, places, paths,
-        variables=wishes.variables, settings=wishes.settings, debounce=wishes.debounce,
-    )  # fmt: skip
-    keeper = Keeper(machine, places, reloader.owner)
+        keeper,
+        variables=wishes.variables,
+        settings=wishes.settings,
+        debounce=wishes.debounce,
+    )
     events = listen(machine)
-    jobs = _Jobs(reloader, keeper, events)
-    exporter = _exporter(wishes.metrics, jobs.record, jobs.tune.errors)
+    jobs = _Jobs(reloader, events)
+    exporter = _exporter(wishes.metrics, jobs.record)
     service = jobs.service(wake, notifier, exporter)
 
     def hint() -> None:
         jobs.reload.hint()
         wake.now()
 
-    def again() -> None:
+    def again(*_: object) -> None:
         notifier.reloading()
         jobs.reload.again()
         wake.now()
 
-    def stop() -> None:
+    def stop(*_: object) -> None:
         service.stop()
         within(_GRACE)
 
@@ -97,23 +104,23 @@ def serve(machine: Machine, places: Places, paths: Sequence[str], wishes: Wishes
     ends = [notifier.stopping, watch.stop, jobs.record.remove]
     ends += [exporter.stop] if exporter else []
     ends += [events.close] if events is not None else []
-    with closing(wake), ending(), _signals(handlers), meanwhile(service.waiting):
+    with closing(wake), ending(), handled(handlers), meanwhile(service.waiting):
         watch.start()
         _run(service, lambda: notifier.ready(_line(reloader.outcome, reloader.held)), ends)
-        return _last(reloader, keeper, remove=wishes.remove)
+        return _last(keeper, remove=wishes.remove)
 
 
 class _Jobs:
     """The jobs of a service, and what they tell each other."""
 
-    def __init__(self, reloader: Reloader, keeper: Keeper, events: ProcessEvents | None) -> None:
-        machine, places = reloader.machine, reloader.places
+    def __init__(self, reloader: Reloader, events: ProcessEvents | None) -> None:
+        keeper = reloader.keeper
         self.reloader = reloader
         self.reload = ReloadJob(reloader)
-        self.follow = FollowJob(Follower(reloader, keeper, Table(machine), events))
-        self.feed = FeedJob(keeper, places, reloader.spacing)
-        self.tune = TuneJob(self.follow.follower)
-        self.observe = ObserveJob(keeper, places, Repairer(reloader))
+        self.follow = FollowJob(Follower(keeper, events))
+        self.feed = FeedJob(keeper)
+        self.tune = TuneJob(keeper)
+        self.observe = ObserveJob(keeper, Repairer(keeper))
         self.record = RecordJob(reloader, self.follow.follower, self.feed, self.tune, self.observe)
 
     def service(self, wake: Wake, notifier: Notifier, exporter: Exporter | None) -> Service:
@@ -128,15 +135,8 @@ class _Jobs:
         def record_soon() -> None:
             self.record.due = 0.0
 
-        machine = self.reloader.machine
-        jobs: list[Job] = [
-            self.reload,
-            self.follow,
-            self.tune,
-            self.feed,
-            self.observe,
-            self.record,
-        ]
+        machine = self.reloader.keeper.machine
+        jobs = [self.reload, self.follow, self.tune, self.feed, self.observe, self.record]
         service = Service(machine, wake, jobs)
         self.reload.told, self.observe.told, service.failed = told, record_soon, record_soon
         self.record.guards = service.guards
@@ -159,16 +159,16 @@ def _run(service: Service, ready: Callable[[], None], ends: Sequence[Callable[[]
             end()
 
 
-def _last(reloader: Reloader, keeper: Keeper, *, remove: bool) -> bool:
+def _last(keeper: Keeper, *, remove: bool) -> bool:
     """Leave the machine in a state that needs no service; return whether policies were ended."""
     within(_LAST)
     try:
         if remove:
-            return leave(reloader)
+            return keeper.leave()
         try:
             with contained():
                 if any(each.feeds for each in keeper.kdamonds()):
-                    rest(reloader.machine, reloader.places, reloader.owner)
+                    rest(keeper.machine, keeper.places, keeper.owner)
         except DamonPolicyError as error:
             log.warning("ends", reason=f"goals keep the last number that was fed: {error}")
     except Late:
@@ -179,15 +179,13 @@ def _last(reloader: Reloader, keeper: Keeper, *, remove: bool) -> bool:
     return False
 
 
-def _exporter(
-    address: str, record: RecordJob, errors: Callable[[], Mapping[str, float]] = dict
-) -> Exporter | None:
+def _exporter(address: str, record: RecordJob) -> Exporter | None:
     """Serve metrics if requested; otherwise their library is not even imported."""
     if not address:
         return None
     from damonpolicy.daemon.metrics import Exporter
 
-    return Exporter(address, lambda: figures(record, errors))
+    return Exporter(address, record.figures)
 
 
 def _line(outcome: Outcome | None, held: Sequence[str]) -> str:
@@ -203,14 +201,26 @@ def _line(outcome: Outcome | None, held: Sequence[str]) -> str:
     return f"generation {outcome.generation}, not what the files say: {what}"
 
 
+class Late(BaseException):
+    """Raised by the alarm; not an Exception, so that nothing of ours swallows it."""
+
+
 @contextmanager
-def _signals(handlers: dict[signal.Signals, Any]) -> Iterator[None]:
-    before = {
-        number: signal.signal(number, lambda *_, handler=handler: handler())
-        for number, handler in handlers.items()
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def ending() -> Iterator[None]:
+    """Enable `within` in a block; it works only in the main thread."""
+    with handled({signal.SIGALRM: _alarm}):
+        try:
+            yield
+        finally:
+            within(0)
+
+
+def within(seconds: float) -> None:
+    """Raise Late after the given seconds, which replace earlier ones; 0 means never."""
+    if threading.current_thread() is threading.main_thread():
+        signal.setitimer(signal.ITIMER_REAL, seconds, _ONCE_MORE if seconds else 0)
+
+
+def _alarm(*_: object) -> None:
+    if not writing():
+        raise Late

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import DamonPolicyError, defect, system_error
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.system.machine import Machine
 
-__all__ = ("Guard", "contained")
+__all__ = ("Guard", "contained", "tell")
 
 _AGAIN, _SELDOM = 1.0, 60.0
 """Seconds until a failed job is retried: doubled each time, up to the second number."""
@@ -32,10 +32,16 @@ def contained() -> Iterator[None]:
         raise
     except OSError as error:
         raise system_error(error) from error
-    except (
-        Exception
-    ) as error:  # including a defect of ours: it may end a command, but not a service
+    except Exception as error:
+        # including a defect of ours: it may end a command, but not a service
         raise defect(error) from error
+
+
+def tell(event: str, why: str, before: str, **about: Any) -> str:
+    """Log the reason of a failure, unless it is that of the time ``before``; returns it."""
+    if why and why != before:
+        log.warning(event, **about, reason=why)
+    return why
 
 
 @dataclass(slots=True)
@@ -51,11 +57,6 @@ class Guard:
     not_before: float = 0.0
     """When to try it again, in seconds of the machine's clock."""
     _pause: float = _AGAIN
-
-    @property
-    def rests(self) -> bool:
-        """Whether it is too early to try again."""
-        return self.machine.monotonic() < self.not_before
 
     def attempt(self, do: Callable[[], _T]) -> _T | None:
         """Do a part of the job; None if it fails."""

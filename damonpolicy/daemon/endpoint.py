@@ -2,7 +2,8 @@
 
 Strangers may connect. A connection costs a few bytes and ends after some seconds, whatever its
 client does. If there are too many, the oldest is dropped: a real client sends its whole request at
-once, one that only occupies a place does not.
+once, one that only occupies a place does not. `prometheus_client.start_http_server` keeps a thread
+for each connection, without a limit, for as long as its client is silent.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from prometheus_client.exposition import choose_encoder, gzip_accepted
 from damonpolicy.base import log
 from damonpolicy.base.errors import DamonPolicyError, UsageError, reason_of
 from damonpolicy.daemon.endpoint import Answer, Endpoint, Request
-from damonpolicy.daemon.figures import Figures
-from damonpolicy.daemon.jobs.observe import KdamondSeen, Observation
+from damonpolicy.daemon.jobs.observe import Observation
+from damonpolicy.daemon.jobs.status_file import Figures
 from damonpolicy.observe.collect.modules import ModuleStatus
 
 __all__ = ("Exporter", "families", "read_address")
@@ -31,6 +31,15 @@ __all__ = ("Exporter", "families", "read_address")
 _LOOPBACK = "127.0.0.1"
 _PERCENTILES = (0, 25, 50, 75, 100)
 _RESULTS = ("applied", "unchanged", "invalid", "failed", "gone")
+_COUNTS = {
+    "sz_tried": (
+        "tried_bytes", "Memory that matched a scheme's pattern, counted at each application.",
+    ),
+    "sz_applied": ("applied_bytes", "Memory to which a scheme's action was applied."),
+    "sz_ops_filter_passed": ("passed_bytes", "Memory that passed a scheme's filters."),
+    "qt_exceeds": ("quota_exceeds", "Times that a scheme's quota was used up."),
+}  # fmt: skip
+"""The metrics of a scheme's statistics, by the kernel's names."""
 
 
 class Exporter:
@@ -107,9 +116,7 @@ def _shown(host: str, port: int) -> str:
 def families(figures: Figures) -> Iterator[Metric]:
     """Yield the figures, by metric."""
     yield _value("up", "Whether the service runs.", 1)
-    reloads = CounterMetricFamily(
-        "damonpolicy_reloads", "Reloads of policy files, by result.", labels=["result"]
-    )
+    reloads = _counter("reloads", "Reloads of policy files, by result.", "result")
     for result in _RESULTS:
         reloads.add_metric([result], figures.reloads.get(result, 0))
     yield reloads
@@ -122,34 +129,24 @@ def families(figures: Figures) -> Iterator[Metric]:
         ("repairs", "Transactions that repaired drift.", figures.repairs),
     ):
         yield CounterMetricFamily(f"damonpolicy_{name}", text, value=count)
-    failures = CounterMetricFamily(
-        "damonpolicy_job_failures",
-        "Failures of the service's jobs; each is retried later.",
-        labels=["job"],
-    )
+    text = "Failures of the service's jobs; each is retried later."
+    failures = _counter("job_failures", text, "job")
     for job, count in figures.failures.items():
         failures.add_metric([job], count)
     yield failures
-    for name, text, truth in (
-        ("last_reload_successful", "Whether the last reload succeeded.", figures.reload_ok),
-        (
-            "in_force",
-            "Whether the last reload succeeded, and nothing has drifted since.",
-            figures.in_force,
-        ),
-    ):
-        if truth is not None:
-            yield _value(name, text, truth)
+    if figures.reload_ok is not None:
+        text = "Whether the last reload succeeded."
+        yield _value("last_reload_successful", text, figures.reload_ok)
+    if figures.in_force is not None:
+        text = "Whether the last reload succeeded, and nothing has drifted since."
+        yield _value("in_force", text, figures.in_force)
     if figures.reloaded_at is not None:
         text = "Time of the last reload without an error, in seconds since the epoch."
         yield _value("last_reload_success_timestamp_seconds", text, figures.reloaded_at)
         text = "The policy files that are applied."
         yield InfoMetricFamily("damonpolicy_policies", text, value={"digest": figures.digest})
-    error = GaugeMetricFamily(
-        "damonpolicy_loop_error_ratio",
-        "How far a loop is from its target, as a share of it.",
-        labels=["loop"],
-    )
+    text = "How far a loop is from its target, as a share of it."
+    error = _gauge("loop_error_ratio", text, "loop")
     for loop, share in figures.errors.items():
         error.add_metric([loop], share)
     yield error
@@ -157,48 +154,26 @@ def families(figures: Figures) -> Iterator[Metric]:
 
 
 def _observed(observation: Observation | None) -> Iterator[Metric]:
-    kdamonds: tuple[KdamondSeen, ...] = ()
     if observation is not None:
         yield _value("generation", "The generation that is in force.", observation.generation)
         text = "Files and settings that differ from the last commit."
         yield _value("drift_files", text, len(observation.drift))
         text = "Time of the last observation of the kernel, in seconds since the epoch."
         yield _value("last_observation_timestamp_seconds", text, observation.at)
-        kdamonds = observation.kdamonds
         if observation.free is not None:
             text = "The share of memory that is free, as watermarks measure it."
             yield _value("free_memory_ratio", text, observation.free / 1_000)
         yield from _modules(observation.modules)
-    targets = GaugeMetricFamily(
-        "damonpolicy_targets", "What a kdamond monitors.", labels=["kdamond"]
-    )
-    cpu = CounterMetricFamily(
-        "damonpolicy_kdamond_cpu_seconds", "CPU time of a kdamond's thread.", labels=["kdamond"]
-    )
-    labels = ["kdamond", "scheme"]
+    targets = _gauge("targets", "What a kdamond monitors.", "kdamond")
+    cpu = _counter("kdamond_cpu_seconds", "CPU time of a kdamond's thread.", "kdamond")
+    labels = ("kdamond", "scheme")
     counts = {
-        field: CounterMetricFamily(f"damonpolicy_scheme_{name}", text, labels=labels)
-        for field, name, text in (
-            (
-                "sz_tried",
-                "tried_bytes",
-                "Memory that matched a scheme's pattern, counted at each application.",
-            ),
-            ("sz_applied", "applied_bytes", "Memory to which a scheme's action was applied."),
-            ("sz_ops_filter_passed", "passed_bytes", "Memory that passed a scheme's filters."),
-            ("qt_exceeds", "quota_exceeds", "Times that a scheme's quota was used up."),
-        )
+        field: _counter(f"scheme_{name}", text, *labels) for field, (name, text) in _COUNTS.items()
     }
-    quota = GaugeMetricFamily(
-        "damonpolicy_scheme_effective_quota_bytes", "A scheme's quota in effect.", labels=labels
-    )
-    score = GaugeMetricFamily(
-        "damonpolicy_scheme_goal_ratio", "How far a scheme's goals are reached.", labels=labels
-    )
-    asleep = GaugeMetricFamily(
-        "damonpolicy_scheme_asleep", "Whether watermarks keep a scheme asleep.", labels=labels
-    )
-    for kdamond in kdamonds:
+    quota = _gauge("scheme_effective_quota_bytes", "A scheme's quota in effect.", *labels)
+    score = _gauge("scheme_goal_ratio", "How far a scheme's goals are reached.", *labels)
+    asleep = _gauge("scheme_asleep", "Whether watermarks keep a scheme asleep.", *labels)
+    for kdamond in observation.kdamonds if observation else ():
         targets.add_metric([kdamond.name], kdamond.targets)
         if kdamond.cpu is not None:
             cpu.add_metric([kdamond.name], kdamond.cpu)
@@ -218,19 +193,11 @@ def _observed(observation: Observation | None) -> Iterator[Metric]:
 
 def _modules(modules: Sequence[ModuleStatus]) -> Iterator[Metric]:
     """Yield the figures of DAMON's modules."""
-    asleep = GaugeMetricFamily(
-        "damonpolicy_module_asleep", "Whether watermarks keep a module asleep.", labels=["module"]
-    )
-    figures = GaugeMetricFamily(
-        "damonpolicy_module_figure",
-        "A DAMON module's own figures, by parameter.",
-        labels=["module", "parameter"],
-    )
-    idle = GaugeMetricFamily(
-        "damonpolicy_module_idle_seconds",
-        "Percentiles of memory by idle time.",
-        labels=["module", "percentile"],
-    )
+    asleep = _gauge("module_asleep", "Whether watermarks keep a module asleep.", "module")
+    text = "A DAMON module's own figures, by parameter."
+    figures = _gauge("module_figure", text, "module", "parameter")
+    text = "Percentiles of memory by idle time."
+    idle = _gauge("module_idle_seconds", text, "module", "percentile")
     for each in modules:
         if each.watch is not None and each.watch.asleep is not None:
             asleep.add_metric([each.name], each.watch.asleep)
@@ -244,3 +211,11 @@ def _modules(modules: Sequence[ModuleStatus]) -> Iterator[Metric]:
 
 def _value(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"damonpolicy_{name}", text, value=value)
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"damonpolicy_{name}", text, labels=labels)
+
+
+def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(f"damonpolicy_{name}", text, labels=labels)

@@ -6,7 +6,12 @@ earlier. So a lost hint loses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import contextlib
+import math
+import os
+import select
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import field
 from functools import partial
 from typing import Protocol
@@ -14,22 +19,55 @@ from typing import Protocol
 from damonpolicy.base import log
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.daemon.containment import Guard
-from damonpolicy.daemon.jobs.reload import Outcome, Reloader
 from damonpolicy.daemon.sd_notify import Notifier
-from damonpolicy.daemon.wake import Readable, Wake, beat
-from damonpolicy.engine.prepare import prepare
-from damonpolicy.engine.session import changing
-from damonpolicy.engine.transaction import Terms
 from damonpolicy.kernel.system.machine import Machine
-from damonpolicy.policy.compile.loading import wanted
 
-__all__ = ("AliveJob", "Job", "ReloadJob", "Service", "leave")
-
-_MOST_OFTEN = 0.05
-"""Seconds between two looks, however many hints there are."""
+__all__ = ("AliveJob", "Job", "Readable", "Service", "Wake", "beat")
 
 
-class Job(Protocol):
+def beat(now: float, every: float) -> float:
+    """Return the next beat of a clock that beats each ``every`` seconds.
+
+    Jobs that look by the beat wake the process up together.
+    """
+    return (now // every + 1) * every
+
+
+class Readable(Protocol):
+    """Something that poll() takes."""
+
+    def fileno(self) -> int:
+        """Return its file descriptor."""
+
+
+class Wake:
+    """A wait that any thread or signal handler can end."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def now(self) -> None:
+        """End the wait, or the next one if there is none."""
+        with contextlib.suppress(BlockingIOError):  # it is full of reasons to wake up
+            os.write(self._writer, b"!")
+
+    def wait(self, seconds: float, watched: Iterable[Readable] = ()) -> list[Readable]:
+        """Wait for an event, with a time limit; return the readable objects."""
+        known, poll = list(watched), select.poll()  # select() takes none from 1024 on
+        for descriptor in (self._reader, *(each.fileno() for each in known)):
+            poll.register(descriptor, select.POLLIN)
+        ready = [descriptor for descriptor, _ in poll.poll(math.ceil(max(seconds, 0.0) * 1000))]
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._reader, 4096)
+        return [each for each in known if each.fileno() in ready]
+
+    def close(self) -> None:
+        """Close it; nobody may wake it any more."""
+        for descriptor in (self._reader, self._writer):
+            os.close(descriptor)
+
+
+class Job(ABC):
     """A repeated task."""
 
     due: float
@@ -37,64 +75,16 @@ class Job(Protocol):
 
     @property
     def readable(self) -> Readable | None:
-        """An object that makes the job due when it is readable."""
+        """An object that makes the job due when it is readable, if there is one."""
+        return None
 
+    @abstractmethod
     def run(self) -> None:
         """Do the task, and set `due` again."""
 
 
 @dataclass(slots=True)
-class ReloadJob:
-    """The job that looks at the policy files: on a hint, and every ``poll`` seconds anyway."""
-
-    reloader: Reloader
-    rearm: Callable[[], None] = lambda: None
-    told: Callable[[Outcome | None], None] = lambda _: None
-    """Called with each outcome, when files begin or cease to be held, and after each `again`."""
-    poll: float = 2.0
-    due: float = 0.0
-    _hinted: bool = False
-    _asked: bool = False
-    _ran: float = -_MOST_OFTEN
-
-    @property
-    def readable(self) -> Readable | None:
-        """Hints come by `hint`."""
-        return None
-
-    def hint(self) -> None:
-        """Note that something may have changed; any thread may call it."""
-        self._hinted = True
-        self.due = min(self.due, self._ran + _MOST_OFTEN)
-
-    def again(self) -> None:
-        """Apply the current content again, as if it had changed; a signal handler may call it."""
-        self._asked = True
-        self.reloader.again()
-        self.due = 0.0
-
-    def run(self) -> None:
-        """Apply settled files."""
-        asked, self._hinted, self._asked = self._asked, False, False
-        self.rearm()
-        held = self.reloader.held
-        try:
-            looked = self.reloader.look()
-        except BaseException:
-            self._asked |= asked  # a caller that waits for a reload gets its result the next time
-            raise
-        if looked is not None or asked or held != self.reloader.held:
-            self.told(self.reloader.outcome)
-        self._ran = self.reloader.machine.monotonic()
-        soon = self.reloader.next_look(self._ran)
-        next_poll = beat(self._ran, self.poll)
-        self.due = min(next_poll, soon if soon is not None else next_poll)
-        if self._hinted:
-            self.due = min(self.due, self._ran + _MOST_OFTEN)
-
-
-@dataclass(slots=True)
-class AliveJob:
+class AliveJob(Job):
     """The job that gives signs of life: rounds end, or the kernel has time left to answer.
 
     A kdamond that sleeps by its watermarks may answer a command after minutes. A service that hangs
@@ -106,23 +96,15 @@ class AliveJob:
     interval: float
     due: float = 0.0
 
-    @property
-    def readable(self) -> Readable | None:
-        """Only time makes it due."""
-        return None
-
-    def run(self) -> None:
-        """Give a sign of life."""
-        self._give()
+    def run(self, longer: float = 0.0) -> None:
+        """Give a sign of life, and ask systemd to wait ``longer``."""
+        self.notifier.alive(longer)
+        self.due = self.machine.monotonic() + self.interval
 
     def waiting(self) -> None:
         """Give a sign of life if it is due, and ask systemd to wait for a start or reload, too."""
         if self.due <= self.machine.monotonic():
-            self._give(longer=2 * self.interval)
-
-    def _give(self, longer: float = 0.0) -> None:
-        self.notifier.alive(longer)
-        self.due = self.machine.monotonic() + self.interval
+            self.run(longer=2 * self.interval)
 
 
 @dataclass(slots=True)
@@ -135,7 +117,8 @@ class Service:
     stopping: bool = False
     failed: Callable[[], None] = lambda: None
     """Called when a job has failed, or succeeds again."""
-    _guards: dict[str, Guard] = field(default_factory=dict)
+    guards: dict[str, Guard] = field(default_factory=dict)
+    """The guards of the jobs, by name."""
 
     def stop(self) -> None:
         """End `run` once the job under way is done."""
@@ -147,10 +130,6 @@ class Service:
         for job in () if self.stopping else self.jobs:
             if isinstance(job, AliveJob):
                 job.waiting()
-
-    def guards(self) -> Mapping[str, Guard]:
-        """Return the guards of the jobs, by name."""
-        return self._guards
 
     def step(self) -> float:
         """Run the jobs that are due; return the seconds until the next one."""
@@ -166,7 +145,7 @@ class Service:
 
     def _guard(self, job: Job) -> Guard:
         name = type(job).__name__.removesuffix("Job").lower()
-        return self._guards.setdefault(name, Guard(name, self.machine))
+        return self.guards.setdefault(name, Guard(name, self.machine))
 
     def _run(self, job: Job, guard: Guard) -> None:
         before = (guard.failures, guard.trouble)
@@ -180,7 +159,7 @@ class Service:
         """Yield jobs with the objects that make them due; a failed job waits for its time."""
         for job in self.jobs:
             guard = self._guard(job)
-            if not guard.rests:
+            if guard.not_before <= self.machine.monotonic():
                 found = guard.attempt(partial(getattr, job, "readable"))
                 if found is not None:
                     yield job, found
@@ -197,14 +176,3 @@ class Service:
                     job.due = 0.0
             left = self.step()
         log.info("ends")
-
-
-def leave(reloader: Reloader) -> bool:
-    """End all policies of a service and restore their settings; return whether there were any."""
-    with changing(reloader.machine, reloader.places, wait=True, settle=True) as session:
-        policies = wanted(session.managed, {}, without=reloader.owner)
-        current, plan = prepare(reloader.machine, session.managed, policies, ())
-        reason = f"the service of {', '.join(reloader.paths)} ends"
-        changed = session.carry_out(current, plan, Terms(reason, interruptible=False))
-    log.info("removed", changed=changed)
-    return changed

@@ -28,12 +28,9 @@ class Notifier:
         return int(text) / 2e6
 
     def ready(self, status: str = "") -> None:
-        """Report that the service is up, or has reloaded."""
-        self._send("READY=1", *([_status(status)] if status else []))
-
-    def status(self, text: str) -> None:
-        """Send a line for `systemctl status`."""
-        self._send(_status(text))
+        """Report that the service is up, or has reloaded, with a line for `systemctl status`."""
+        line = f"STATUS={' '.join(status.split())}"
+        self._send("READY=1", *([line] if status else []))
 
     def reloading(self) -> None:
         """Report that a reload begins; `ready` has to follow."""
@@ -58,7 +55,3 @@ class Notifier:
                 connection.sendall("\n".join(lines).encode("utf-8", "replace"))
             except OSError:
                 return  # systemd itself restarts, or is gone: the machine is more important
-
-
-def _status(text: str) -> str:
-    return f"STATUS={' '.join(text.split())}"

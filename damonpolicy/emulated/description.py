@@ -89,7 +89,7 @@ def real(reader: Any, scale: float = 1) -> Any:
     def convert(value: object) -> Any:
         if type(value) in (int, float):
             return float(value)  # type: ignore[arg-type]  # as was just asked
-        return reader(exactly(str)(value)) / scale
+        return float(reader(exactly(str)(value)) / scale)
 
     return convert
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from damonpolicy.base.errors import UsageError
-from damonpolicy.emulated import identity as identities
 from damonpolicy.emulated import spec as specs
 from damonpolicy.emulated import values
 from damonpolicy.emulated.damon.kdamond import WRECKED, Kdamonds
@@ -22,12 +20,11 @@ from damonpolicy.emulated.damon.monitor import hits
 from damonpolicy.emulated.damon.quotas import watches
 from damonpolicy.emulated.damon.regions import Region, regions
 from damonpolicy.emulated.damon.table import Directory as Tree
-from damonpolicy.emulated.damon.table import copy, numbered
+from damonpolicy.emulated.damon.table import copy
 from damonpolicy.emulated.damon.tree import Damon
 from damonpolicy.emulated.files import Content, Filesystem
-from damonpolicy.emulated.levers import Levers
 from damonpolicy.emulated.profiles import Profile, find, versions
-from damonpolicy.emulated.store import Directory, Memory, Write
+from damonpolicy.emulated.store import Directory, Memory, Write, check, identity_of
 from damonpolicy.emulated.system.cgroups import Cgroups
 from damonpolicy.emulated.system.hardware import Hardware
 from damonpolicy.emulated.system.processes import Processes
@@ -56,12 +53,18 @@ def open_emulated(version: str, store: Path, spec_file: Path | None) -> Emulated
     return EmulatedMachine.create(version, spec=description, store=store)
 
 
-class EmulatedMachine(Levers):
+class EmulatedMachine:
     """An emulated machine, made by `create` or `open_emulated`.
+
+    Beside its files, it has levers for external events: programs start and end, time passes, it
+    reboots. Tests use them, and so does `damonpolicy emulate`.
 
     For tests: ``before_write`` is called before a write happens, and may raise OSError or
     end the process; ``after_write`` is called when the write is durable.
     """
+
+    here = False
+    writable = True
 
     def __init__(
         self, profile: Profile, description: specs.Spec, state: State, store: Memory | Directory
@@ -110,9 +113,9 @@ class EmulatedMachine(Levers):
         kept = Directory(store)
         with kept.locked():
             state = kept.reload()
-            identity = identities.of(version, spec)
+            identity = identity_of(version, spec)
             if state is not None:
-                identities.check(identity, state, store)
+                check(identity, state, store)
             machine = cls(profile, description, state or {}, kept)
             if state is None:
                 machine._boot(os.urandom(16).hex())
@@ -134,10 +137,6 @@ class EmulatedMachine(Levers):
     @property
     def name(self) -> str:
         return f"emulated:{self.profile.version}"
-
-    @property
-    def writable(self) -> bool:
-        return True
 
     @property
     def poisoned(self) -> str:
@@ -195,15 +194,17 @@ class EmulatedMachine(Levers):
                     raise Refusal(errno.EIO, WRECKED + self._world.state["poison"])
                 yield
             except Refusal as refusal:
-                text = refusal.text or os.strerror(refusal.errno)
-                raise OSError(refusal.errno, text, path) from None
+                raise refusal.error(path) from None
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def _changing(self, path: str | None = None) -> Iterator[None]:
         """Let a lever change the state, and store it."""
         with self._mutex, self._store.locked():
             self._refresh()
-            yield
+            try:
+                yield
+            except Refusal as refusal:
+                raise refusal.error(path) from None
             self._save()
 
     def _allow(self, content: Content, wanted: int) -> None:
@@ -250,33 +251,6 @@ class EmulatedMachine(Levers):
             self.after_write(number, path, text)
         if failure is not None:
             raise failure
-
-    @contextmanager
-    def rehearsal(self) -> Iterator[None]:
-        """Revert everything done in the block: files, processes, time, poison and the log."""
-        with self._mutex, self._store.locked():
-            self._refresh()
-            # a fifth of deepcopy's time; a machine is stored like this, too
-            kept = json.dumps(self._world.state), self._store, self._slept, self._count
-            hooks, self.before_write, self.after_write = (
-                (self.before_write, self.after_write), None, None,
-            )  # fmt: skip
-            self._store = Memory()
-            try:
-                yield
-            finally:
-                self._world.state.clear()
-                state, self._store, self._slept, self._count = kept
-                self._world.state.update(json.loads(state))
-                self.before_write, self.after_write = hooks
-
-    def would_wreck(self, path: str, text: str) -> str:
-        """Return how a write would wreck a real kernel, without doing it; empty if it would not."""
-        with self.rehearsal():
-            with suppress(OSError):
-                self.write(path, text)
-            reason: str = self._world.state["poison"]
-        return reason
 
     def _write(self, path: str, text: str) -> None:
         content = self._files.content(path)
@@ -335,28 +309,63 @@ class EmulatedMachine(Levers):
             of_slots = [each for each in slots if each and watches(self._world, each)]
             of_modules = filter(None, map(self._modules.monitored, MODULES))
             for found in (*of_slots, *of_modules):
-                probes = numbered(found["tree"]["monitoring_attrs"].get("probes", {}))
-                seen = [
-                    (region, [hits(self._world, found, probe, region) for probe in probes])
-                    for region in regions(self._world, found)
-                ]
-                yield int(found["pid"]), int(found["aggr"]), seen
+                seen = regions(self._world, found)
+                counted = zip(seen, hits(self._world, found, seen), strict=True)
+                yield int(found["pid"]), int(found["aggr"]), list(counted)
 
-    def snapshot_all(self) -> dict[str, str]:
-        """Return the contents of all writable files of DAMON, settings and modules."""
-        with self._mutex:
-            self._refresh()
-            found: dict[str, str] = {}
-            self._collect("/sys/kernel/mm/damon", found)
-            for path in (*self._settings.known, *self._modules.known):
-                self._collect(path, found)
-            return found
+    def start_process(
+        self, name: str, *, areas: Sequence[Mapping[str, Any]] = (), **more: Any
+    ) -> int:
+        """Start a process and return its pid.
 
-    def _collect(self, path: str, found: dict[str, str]) -> None:
-        content = self._files.file(path)
-        if isinstance(content, Content):
-            if content.mode & 0o600 == 0o600:
-                found[path] = str(content.read())
-        else:
-            for name in sorted(self._files.names(path) or ()):
-                self._collect(f"{path}/{name}", found)
+        ``areas`` are as in a machine file; ``more`` may hold ``pid``, ``exe``, ``cmdline``,
+        ``uid`` and ``cgroup``. Raises OSError if the pid is taken or memory is full.
+        """
+        process = specs.Process(name, areas=tuple(specs.area(each) for each in areas), **more)
+        with self._changing():
+            return self._world.start_process(process)
+
+    def exit_process(self, pid: int) -> None:
+        """End a process, and kdamonds that monitored nothing else.
+
+        Raises ProcessLookupError if there is no such process; kernel threads cannot be ended.
+        """
+        with self._changing():
+            if self._world.processes.get(str(pid), {"thread": True})["thread"]:
+                raise Refusal(errno.ESRCH).error(str(pid))
+            del self._world.processes[str(pid)]
+            self._kdamonds.end_all_without_targets()
+
+    def move_process(self, pid: int, cgroup: str) -> None:
+        """Move a process to an existing cgroup, which makes no event."""
+        with self._changing():
+            if cgroup not in self._world.state["cgroups"]:
+                raise Refusal(errno.ENOENT).error(cgroup)
+            self._world.processes[str(pid)]["cgroup"] = cgroup
+
+    def make_cgroup(self, path: str, *, memory: bool = True) -> None:
+        """Make a cgroup, with or without the memory controller."""
+        with self._changing():
+            self._world.make_cgroup(path, memory=memory)
+
+    def remove_cgroup(self, path: str) -> None:
+        """Remove a cgroup.
+
+        Raises FileNotFoundError if it is missing, OSError with EBUSY if cgroups or processes are
+        left in it.
+        """
+        with self._changing(path):
+            self._world.remove_cgroup(path)
+
+    def reboot(self) -> None:
+        """Reboot: a new boot id, DAMON's tree and all settings as at boot, no poison."""
+        with self._changing():
+            state = self._world.state
+            kept = {key: state[key] for key in ("identity", "log") if state.get(key)}
+            self._boot(state["name"], state["boots"] + 1)
+            state.update(kept)
+
+    def forward(self, seconds: float) -> None:
+        """Advance the time at once, for the kernel and for all readers of the clock."""
+        with self._changing():
+            self._world.state["forwarded"] = self._world.state.get("forwarded", 0.0) + seconds

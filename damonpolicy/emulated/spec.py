@@ -71,7 +71,7 @@ __all__ = ("DEFAULT", "Area", "Node", "Process", "Spec", "load", "read")
 class Area:
     """A piece of a process' memory; sizes in bytes, ages in seconds, shares from 0 to 1."""
 
-    size: int
+    size: int = 4096
     rate: float = 0.0
     written: float = 0.0
     age: float = float("inf")
@@ -87,7 +87,7 @@ class Area:
 class Process:
     """A process with memory."""
 
-    name: str
+    name: str = "process"
     pid: int = 0
     exe: str = ""
     cmdline: str = ""
@@ -105,8 +105,8 @@ class Process:
 class Node:
     """A NUMA node; ``memory`` in bytes."""
 
-    memory: int
-    cpus: tuple[int, ...]
+    memory: int = 1 << 30
+    cpus: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +208,9 @@ _pid = between(0, 1 << 22, exactly(int), "a process' id is at most 4194304")
 _id = between(0, (1 << 31) - 1, exactly(int), "a number is not negative, and has 31 bits")
 
 
+_text, _truth = exactly(str), exactly(bool)
+
+
 def _cgroup(value: object) -> str:
     path = "/" + str(exactly(str)(value)).strip("/")
     if ".." in path.split("/"):
@@ -219,7 +222,6 @@ def _cgroup(value: object) -> str:
 def read(description: Mapping[str, Any]) -> Spec:
     """Check a description; raises UsageError, with the place, for an invalid one."""
     table = Table(description, "")
-    text, truth = exactly(str), exactly(bool)
     spec = Spec(
         nodes=tuple(_node(each) for each in table.each("nodes"))
         or tuple(_node(Table(each, "")) for each in DEFAULT["nodes"]),
@@ -230,11 +232,11 @@ def read(description: Mapping[str, Any]) -> Spec:
         },
         modules=_all(table, "modules", _parameters),
         users=_all(table, "users", _id) or dict(DEFAULT["users"]),
-        root=table.take("root", truth, True),
+        root=table.take("root", _truth, True),
         swap=table.take("swap", _swap, 1 << 30),
-        without=frozenset(map(text, table.take("without", exactly(list), []))),
+        without=frozenset(map(_text, table.take("without", exactly(list), []))),
     )
-    table.take("description", text)
+    table.take("description", _text)
     table.end()
     _check(spec)
     return spec
@@ -272,63 +274,55 @@ def _parameters(value: object) -> dict[str, str]:
     }
 
 
+_NODE = {"memory": _memory, "cpus": cpus}
+_PROCESS = {
+    "name": _text, "pid": _pid, "exe": _text, "cmdline": _text, "uid": _id, "cgroup": _cgroup,
+    "self": _truth, "inner_pid": _pid, "cpus": cpus,
+}  # fmt: skip
+_AREA = {
+    "size": _size, "rate": _share, "written": _share, "age": _seconds, "node": exactly(int),
+    "anon": _truth, "huge": _truth, "start": _address,
+}  # fmt: skip
+"""Readers of the keys of tables."""
+
+
+def _given(table: Table, readers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a table says of some keys; others have the defaults of their class."""
+    found = {key: table.take(key, reader) for key, reader in readers.items()}
+    return {key: value for key, value in found.items() if key in table.value}
+
+
 def _node(table: Table) -> Node:
-    node = Node(
-        memory=table.take("memory", _memory, 1 << 30),
-        cpus=table.take("cpus", cpus, ()),
-    )
+    node = Node(**_given(table, _NODE))
     table.end()
     return node
 
 
 def _cgroup_table(table: Table) -> tuple[str, bool]:
-    found = table.take("path", _cgroup, "/"), table.take("memory", exactly(bool), True)
+    found = table.take("path", _cgroup, "/"), table.take("memory", _truth, True)
     table.end()
     return found
 
 
 def _process(table: Table) -> Process:
-    text = exactly(str)
-    process = Process(
-        name=table.take("name", text, "process"),
-        pid=table.take("pid", _pid, 0),
-        exe=table.take("exe", text, ""),
-        cmdline=table.take("cmdline", text, ""),
-        uid=table.take("uid", _id, 0),
-        cgroup=table.take("cgroup", _cgroup, "/"),
-        is_self=table.take("self", exactly(bool), False),
-        inner_pid=table.take("inner_pid", _pid, 0),
-        cpus=table.take("cpus", cpus, ()),
-        areas=tuple(area(each.value, each.where) for each in table.each("areas")),
-    )
+    given = _given(table, _PROCESS)
+    areas = tuple(area(each.value, each.where) for each in table.each("areas"))
     table.end()
-    return process
+    return Process(is_self=given.pop("self", False), areas=areas, **given)
 
 
 def _phase(table: Table) -> tuple[float, float, float]:
-    phase = (
-        float(table.take("for", _phase_seconds, 1.0)),
-        float(table.take("rate", _share, 0.0)),
-        float(table.take("written", _share, 0.0)),
-    )
+    readers = (("for", _phase_seconds, 1.0), ("rate", _share, 0.0), ("written", _share, 0.0))
+    seconds, rate, written = (table.take(*each) for each in readers)
     table.end()
-    return phase
+    return seconds, rate, written
 
 
 def area(description: Mapping[str, Any], where: str = "area") -> Area:
     """Check the description of one area; raises UsageError."""
     table = Table(description, where)
-    found = Area(
-        size=table.take("size", _size, 4096),
-        rate=float(table.take("rate", _share, 0.0)),
-        written=float(table.take("written", _share, 0.0)),
-        age=float(table.take("age", _seconds, float("inf"))),
-        node=table.take("node", exactly(int), 0),
-        anon=table.take("anon", exactly(bool), True),
-        huge=table.take("huge", exactly(bool), False),
-        start=table.take("start", _address, 0),
-        phases=tuple(_phase(each) for each in table.each("phases")),
-    )
+    given = _given(table, _AREA)
+    found = Area(**given, phases=tuple(_phase(each) for each in table.each("phases")))
     table.end()
     for key in ("rate", "written", "age") if found.phases else ():
         if key in table.value:

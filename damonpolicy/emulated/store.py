@@ -15,7 +15,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,8 +24,9 @@ from damonpolicy.base.errors import UsageError
 from damonpolicy.base.trust import make_private_directory, open_own
 from damonpolicy.emulated.world import State, fits
 
-__all__ = ("Directory", "Memory", "Write")
+__all__ = ("Directory", "Memory", "Write", "check", "identity_of")
 
+_FORMAT = 3
 _STATE = "machine.json"
 _LOG = "writes.jsonl"
 _OLD_LOG = "writes.old.jsonl"
@@ -48,6 +49,27 @@ def _stated(data: bytes) -> State | None:
     except (ValueError, RecursionError):
         return None
     return state if fits(state) else None
+
+
+def identity_of(version: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the stored identity of a machine with a kernel version and a description."""
+    text = json.dumps(spec, sort_keys=True, default=str)
+    return {"format": _FORMAT, "version": version, "machine": _checksum(text.encode()).decode()}
+
+
+def check(identity: Mapping[str, Any], state: Mapping[str, Any], store: Path) -> None:
+    """Refuse a stored machine with another identity."""
+    kept: Mapping[str, Any] = state.get("identity") or {}
+    for key, difference in (
+        ("format", "of another damonpolicy"),
+        ("version", f"of version {kept.get('version')}, not {identity['version']}"),
+        ("machine", "made with another machine file"),
+    ):
+        if kept.get(key) != identity[key]:
+            raise UsageError(
+                f"`{store}` holds an emulated machine {difference}",
+                hint=f"remove `{store}`, or choose another with --state-dir",
+            )
 
 
 class Write(NamedTuple):
@@ -101,7 +123,7 @@ class Directory:
         try:
             make_private_directory(place)
             self._lock_file = self._open(_LOCK)
-            self._log_file = self._open(_LOG, os.O_APPEND)
+            self._open_log()
         except OSError as error:
             self.close()
             raise UsageError(
@@ -148,10 +170,8 @@ class Directory:
         path = self._state_path
         try:
             now = os.stat(path)
-            if self._state_file is not None:
-                known = os.fstat(self._state_file)
-                if (known.st_dev, known.st_ino) == (now.st_dev, now.st_ino):
-                    return None
+            if self._state_file is not None and os.path.samestat(os.fstat(self._state_file), now):
+                return None
             descriptor = open_own(self.place / _STATE)
         except FileNotFoundError:
             return None
@@ -196,29 +216,28 @@ class Directory:
         size = os.fstat(self._log_file).st_size
         if size > _LONGEST_LOG:
             os.replace(self.place / _LOG, self.place / _OLD_LOG)
-            os.close(self._log_file)
-            self._log_file = self._open(_LOG, os.O_APPEND)
+            self._open_log()
             size = 0
         return size
+
+    def _open_log(self) -> None:
+        """Open the log, or another one that has its name now."""
+        if self._log_file is not None:
+            os.close(self._log_file)
+        self._log_file = self._open(_LOG, os.O_APPEND)
 
     def _repair(self, state: State) -> None:
         """Complete the log if a process was killed before, or while, it wrote its line."""
         last: dict[str, Any] | None = state.get("log")
         if last is None or self._log_file is None:
             return
-        if self._renamed():
-            os.close(self._log_file)
-            self._log_file = self._open(_LOG, os.O_APPEND)
+        mine, now = os.fstat(self._log_file), os.stat(self.place / _LOG)
+        if not os.path.samestat(mine, now):  # another process has renamed our log
+            self._open_log()
         line = last["line"].encode()
         if os.fstat(self._log_file).st_size < last["size"] + len(line):
             os.ftruncate(self._log_file, last["size"])
             os.write(self._log_file, line)
-
-    def _renamed(self) -> bool:
-        """Return whether another process has renamed our log."""
-        mine = os.fstat(self._log_file or 0)
-        now = os.stat(self.place / _LOG)
-        return (mine.st_dev, mine.st_ino) != (now.st_dev, now.st_ino)
 
     @property
     def log(self) -> list[Write]:

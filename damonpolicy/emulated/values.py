@@ -9,6 +9,7 @@ module parameters), lib/string_helpers.c: sysfs_streq() (words) and kernel/sysct
 from __future__ import annotations
 
 import errno
+import os
 import re
 
 __all__ = (
@@ -47,6 +48,10 @@ class Refusal(Exception):
         super().__init__(number, text)
         self.errno = number
         self.text = text
+
+    def error(self, path: str | None = None) -> OSError:
+        """Return what the writer or reader of a file gets."""
+        return OSError(self.errno, self.text or os.strerror(self.errno), path)
 
 
 def received(text: str) -> tuple[str, bool]:
@@ -88,9 +93,9 @@ def _magnitude(text: str, base: int, overflow: int) -> int:
     return value
 
 
-def unsigned(text: str, bits: int = 64, *, overflow: int = errno.ERANGE) -> int:
+def unsigned(text: str, bits: int = 64, *, overflow: int = errno.ERANGE, base: int = 0) -> int:
     """Read an unsigned number; the base is guessed, so that 010 is 8 and 0x10 is 16."""
-    value = _magnitude(text.removeprefix("+"), 0, overflow)
+    value = _magnitude(text.removeprefix("+"), base, overflow)
     if value >> bits:
         raise Refusal(overflow)
     return value
@@ -107,10 +112,7 @@ def signed(text: str, bits: int = 32, *, overflow: int = errno.ERANGE) -> int:
 
 def decimal(text: str, bits: int = 64, *, overflow: int = errno.ERANGE) -> int:
     """Read an unsigned number of base 10, as mm/ksm.c and mm/khugepaged.c do."""
-    value = _magnitude(text.removeprefix("+"), 10, overflow)
-    if value >> bits:
-        raise Refusal(overflow)
-    return value
+    return unsigned(text, bits, overflow=overflow, base=10)
 
 
 def boolean(text: str, *, able: bool) -> bool:
@@ -146,7 +148,8 @@ def sysctl(text: str, count: int, least: int, most: int) -> tuple[list[int], boo
     while rest and len(found) < count:
         token = _TOKEN.findall(rest)[0]  # Python has more white space than the kernel
         try:
-            value = _sysctl_number(token)
+            negative = token[:1] == "-"
+            value = _magnitude(token[negative:], 0, errno.EINVAL) * (-1 if negative else 1)
         except Refusal:
             if found:
                 return found, False
@@ -158,12 +161,6 @@ def sysctl(text: str, count: int, least: int, most: int) -> tuple[list[int], boo
     if not found:
         raise Refusal(errno.EINVAL)
     return found, not rest
-
-
-def _sysctl_number(token: str) -> int:
-    negative = token[:1] == "-"
-    value = _magnitude(token[negative:], 0, errno.EINVAL)
-    return -value if negative else value
 
 
 def cpulist(text: str, possible: int) -> set[int]:

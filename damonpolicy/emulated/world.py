@@ -17,7 +17,7 @@ from damonpolicy.emulated.profiles import Profile
 from damonpolicy.emulated.spec import Process, Spec
 from damonpolicy.emulated.values import Refusal
 
-__all__ = ("Ram", "State", "World", "boot", "fits", "ram")
+__all__ = ("Ram", "State", "World", "boot", "fits")
 
 State: TypeAlias = dict[str, Any]
 Ram: TypeAlias = tuple[int, int, int]
@@ -32,25 +32,6 @@ _HUGE = 2 << 20
 _KERNEL_THREADS = {2: "kthreadd", 38: "ksmd", 39: "khugepaged"}
 _FIRST_PID = 1201
 _ROOT_CGROUP = 1
-
-
-def ram(spec: Spec) -> list[Ram]:
-    """Return System RAM: each node begins at the next multiple of 4 GiB.
-
-    The first one has the holes of PCs: below 1 MiB, and from 3 to 4 GiB.
-    """
-    ranges, start = [], 0
-    for number, node in enumerate(spec.nodes):
-        end = start + node.memory
-        if number:
-            ranges.append((start, end, number))
-        else:
-            ranges += [(0x1000, 0x9FC00, 0), (0x100000, min(end, _HOLE[0]), 0)]
-            if end > _HOLE[0]:
-                end += _HOLE[1] - _HOLE[0]
-                ranges.append((_HOLE[1], end, 0))
-        start = -(-end // _GAP) * _GAP
-    return ranges
 
 
 _KINDS: Mapping[str, tuple[type, ...]] = {
@@ -122,8 +103,22 @@ class World:
 
     @cached_property
     def ram(self) -> list[Ram]:
-        """System RAM, in ascending order."""
-        return ram(self.spec)
+        """System RAM, in ascending order: each node begins at the next multiple of 4 GiB.
+
+        The first one has the holes of PCs: below 1 MiB, and from 3 to 4 GiB.
+        """
+        ranges, start = [], 0
+        for number, node in enumerate(self.spec.nodes):
+            end = start + node.memory
+            if number:
+                ranges.append((start, end, number))
+            else:
+                ranges += [(0x1000, 0x9FC00, 0), (0x100000, min(end, _HOLE[0]), 0)]
+                if end > _HOLE[0]:
+                    end += _HOLE[1] - _HOLE[0]
+                    ranges.append((_HOLE[1], end, 0))
+            start = -(-end // _GAP) * _GAP
+        return ranges
 
     @property
     def cpus(self) -> tuple[int, ...]:
@@ -159,10 +154,13 @@ class World:
 
     def start_thread(self, name: str, pid: int = 0) -> int:
         """Start a kernel thread."""
-        pid = pid or self.new_pid()
+        return self._add(pid or self.new_pid(), Process(name), thread=True, areas=[])
+
+    def _add(self, pid: int, process: Process, **more: Any) -> int:
         self.processes[str(pid)] = {
-            "name": name, "start": self._ticks(), "thread": True, "exe": "", "cmdline": "",
-            "uid": 0, "cgroup": "/", "self": False, "areas": [],
+            "name": process.name, "start": self._ticks(), "exe": process.exe,
+            "cmdline": process.cmdline, "uid": process.uid, "cgroup": process.cgroup,
+            "self": process.is_self, "inner": process.inner_pid, **more,
         }  # fmt: skip
         return pid
 
@@ -191,12 +189,7 @@ class World:
             address = -(-(start + area.size) // (1 << 30)) * (1 << 30)
         if process.cgroup not in self.state["cgroups"]:
             self.make_cgroup(process.cgroup)
-        self.processes[str(pid)] = {
-            "name": process.name, "start": self._ticks(), "thread": False, "exe": process.exe,
-            "cmdline": process.cmdline, "uid": process.uid, "cgroup": process.cgroup,
-            "self": process.is_self, "inner": process.inner_pid, "areas": areas,
-        }  # fmt: skip
-        return pid
+        return self._add(pid, process, thread=False, areas=areas)
 
     def _ticks(self) -> int:
         """Return a unique start time for now."""

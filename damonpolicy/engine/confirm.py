@@ -19,21 +19,14 @@ _BOOTSTRAP = (
 )
 
 
-def command(
-    machine: Machine, generation: int, deadline: float, options: Sequence[str]
-) -> list[str]:
-    """Return the command line of a guard: Python alone, without site packages."""
+def start_guard(machine: Machine, generation: int, deadline: float, options: Sequence[str]) -> None:
+    """Start the guard, as a unit of systemd if possible, otherwise in a session of its own."""
     package = str(Path(__file__).resolve().parents[2])
-    return [
+    arguments = [  # Python alone, without site packages
         sys.executable, "-I", "-S", "-c", _BOOTSTRAP, package,
         "--kernel", machine.name, "--guard", str(generation), "--deadline", str(deadline), *options,
     ]  # fmt: skip
-
-
-def start_guard(machine: Machine, generation: int, deadline: float, options: Sequence[str]) -> None:
-    """Start the guard, as a unit of systemd if possible, otherwise in a session of its own."""
-    arguments = command(machine, generation, deadline, options)
-    if machine.name == "live" and os.path.isdir("/run/systemd/system"):
+    if machine.here and os.path.isdir("/run/systemd/system"):
         runner = shutil.which("systemd-run")
         if runner is not None:
             unit = f"--unit=damonpolicy-confirm-{generation}"

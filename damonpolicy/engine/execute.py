@@ -5,19 +5,33 @@ from __future__ import annotations
 import contextlib
 import errno
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import reason_of
 from damonpolicy.engine import waiting
+from damonpolicy.engine.journal import Header, Thread
 from damonpolicy.kernel.damon.modules import module_of, parameter_path
-from damonpolicy.kernel.damon.tree import Tree
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.damon.schema import row
+from damonpolicy.kernel.damon.tree import Tree, kdamond_path, slot_numbers, slot_tree
+from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
+from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import Machine, read_or, read_value
 
-__all__ = ("OperationFailed", "alive", "ask", "deadline", "naps", "patience", "perform")
+__all__ = (
+    "OperationFailed",
+    "alive",
+    "ask",
+    "deadline",
+    "deadline_amid",
+    "longest_hold",
+    "naps",
+    "patience",
+    "perform",
+    "thread_of",
+)
 
 _PATIENCE = 2.0
 """Seconds to retry while the kernel's one lock is taken by someone else."""
@@ -31,11 +45,12 @@ _PAUSE = 0.05
 _STARTING = 5.0
 """Seconds within which a module's kdamond has to appear: before 6.2 a timer of 1 s starts it."""
 
-_INTERVAL_FILES = ("sample_us", "aggr_us", "interval_us", "max_sample_us", "apply_interval_us")
-
 
 class OperationFailed(Exception):
     """An operation that the kernel refused, ignored, or never finished."""
+
+    gone: Collection[int] = ()
+    """The processes that have ended, where that is known to be the reason."""
 
     def __init__(self, operation: Operation, reason: str, number: int = 0) -> None:
         super().__init__(reason)
@@ -53,21 +68,39 @@ class OperationFailed(Exception):
         return f"writing {what}: {self.reason}"
 
 
-def deadline(tree: Tree, slot: int) -> float:
-    """Return the seconds that a command on a kdamond may take.
+def deadline(files: Tree) -> float:
+    """Return the seconds that a command on a kdamond may take, by the files of its directory.
 
     The kernel answers commands between two samples, or when it looks at the watermarks
     (mm/damon/core.c: kdamond_call()); so this is twice the longest known interval.
     """
-    prefix = f"{slot}/"
-    longest = max(
-        (
-            int(value)
-            for path, value in tree.items()
-            if path.startswith(prefix) and path.endswith(_INTERVAL_FILES) and value.isdecimal()
-        ),
-        default=0,
-    )
+    return _limit(text for path, text in files.items() if _waits(path))
+
+
+def deadline_amid(header: Header, slot: int) -> float:
+    """Return the seconds that a command may take, by a slot's old and new intervals."""
+    return max(map(deadline, (slot_tree(header.before.tree, slot), header.after.get(slot, {}))))
+
+
+def longest_hold(header: Header) -> float:
+    """Return the seconds for which anybody may hold the kernel's one lock during a transaction.
+
+    A command holds it while it waits for its kdamond (mm/damon/sysfs.c: damon_sysfs_lock), so the
+    longest interval of any kdamond decides, including someone else's.
+    """
+    slots = {*slot_numbers(header.before.tree), *header.after}
+    return max((deadline_amid(header, slot) for slot in slots), default=deadline({}))
+
+
+def _waits(path: str) -> bool:
+    """Return whether a kdamond may sleep for as long as a file says."""
+    found = row(path)
+    return found is not None and found.unit == "us" and found.ours != "intervals.update"
+
+
+def _limit(texts: Iterable[str]) -> float:
+    """Return the seconds to wait for whoever sleeps for that many microseconds."""
+    longest = max((int(text) for text in texts if text.isdecimal()), default=0)
     return min(2 * longest / 1e6, 3600.0) + _MARGIN
 
 
@@ -77,27 +110,24 @@ def naps(files: Tree) -> float:
     It sleeps only while all schemes are inactive, looks at them again after the shortest of their
     intervals, and answers no command before that (mm/damon/core.c: kdamond_wait_activation()).
     """
-    base = "contexts/0/schemes"
-    marks = [
-        (files.get(f"{base}/{index}/watermarks/metric", "none"),
-         files.get(f"{base}/{index}/watermarks/interval_us", "0"))
-        for index in range(int(files.get(f"{base}/nr_schemes", "0")))
-    ]  # fmt: skip
-    return min((0 if metric == "none" else int(text) for metric, text in marks), default=0) / 1e6
+    marks = [scheme.watermarks for scheme in Kdamond(files).schemes]
+    waits = (0 if each.metric.text == "none" else each.every.number for each in marks)
+    return min(waits, default=0) / 1e6
 
 
-def patience(machine: Machine, operation: Operation, operations: Iterable[Operation]) -> float:
-    """Return the seconds that a module may take to read its parameters again.
+def patience(machine: Machine, operation: Operation, header: Header) -> float:
+    """Return the seconds that an operation of a transaction may take.
 
-    It reads them after an aggregation, or when it checks its watermarks (mm/damon/reclaim.c,
-    lru_sort.c); its files give the intervals, now and before the transaction.
+    A module reads its parameters again after an aggregation, or when it checks its watermarks
+    (mm/damon/reclaim.c, lru_sort.c); its files give the intervals, now and before.
     """
+    if operation.kind != "inputs":
+        return deadline_amid(header, operation.slot)
     module = module_of(operation.path)
     paths = [parameter_path(module, name) for name in ("aggr_interval", "wmarks_interval")]
     texts = [read_or(machine, path) for path in paths]
-    texts += [each.before for each in operations if each.path in paths]
-    longest = max((int(text) for text in texts if text.isdecimal()), default=0)
-    return min(2 * longest / 1e6, 3600.0) + _MARGIN
+    texts += [each.before for each in header.operations if each.path in paths]
+    return _limit(texts)
 
 
 def perform(
@@ -130,13 +160,13 @@ def perform(
                 machine.write(operation.path, operation.after)
         except OSError as error:
             retried = lock is not None or _may_be_the_lock(operation)
-            if error.errno == errno.EBUSY and left > 0 and retried:
-                machine.sleep(_PAUSE)
-                left -= _PAUSE
-                check()
-                continue
-            raise OperationFailed.by(operation, error) from error
-        break
+            if error.errno != errno.EBUSY or left <= 0 or not retried:
+                raise OperationFailed.by(operation, error) from error
+            machine.sleep(_PAUSE)
+            left -= _PAUSE
+            check()
+        else:
+            break
     if operation.kind == "setting":
         _check_setting(machine, operation)
         if operation.starts_module:
@@ -145,7 +175,7 @@ def perform(
 
 def _may_be_the_lock(operation: Operation) -> bool:
     starts_one = operation.after == "on" or operation.starts_module
-    return not starts_one and not operation.path.endswith("/nr_kdamonds")
+    return not starts_one and operation.relative != Kdamonds().count.path
 
 
 def _expect_state(machine: Machine, operation: Operation) -> None:
@@ -156,7 +186,7 @@ def _expect_state(machine: Machine, operation: Operation) -> None:
     """
     try:
         state = read_value(machine, operation.path)
-        contexts = read_value(machine, kdamond_path(operation.slot, "contexts/nr_contexts"))
+        contexts = read_value(machine, kdamond_path(operation.slot, Kdamond().contexts.path))
     except FileNotFoundError:
         raise OperationFailed(operation, "the kdamond's directory is gone") from None
     except OSError as error:
@@ -170,26 +200,26 @@ def _expect_state(machine: Machine, operation: Operation) -> None:
 
 def _within(machine: Machine, operation: Operation, seconds: float) -> None:
     """Write a command with a deadline, as the kernel's wait cannot be interrupted."""
-    if machine.name != "live":
+    if not machine.here:
         machine.write(operation.path, operation.after)
         return
     outcome: list[OSError | None] = []
-    thread = threading.Thread(target=_write_into, args=(machine, operation, outcome), daemon=True)
+
+    def write() -> None:
+        try:
+            machine.write(operation.path, operation.after)
+        except OSError as error:
+            outcome.append(error)
+        else:
+            outcome.append(None)
+
+    thread = threading.Thread(target=write, daemon=True)
     thread.start()
     waiting.join(thread, seconds)
     if not outcome:
         raise OSError(errno.ETIMEDOUT, f"no answer after {seconds:.0f} s")
     if outcome[0] is not None:
         raise outcome[0]
-
-
-def _write_into(machine: Machine, operation: Operation, outcome: list[OSError | None]) -> None:
-    try:
-        machine.write(operation.path, operation.after)
-    except OSError as error:
-        outcome.append(error)
-    else:
-        outcome.append(None)
 
 
 def _check_setting(machine: Machine, operation: Operation) -> None:
@@ -253,8 +283,13 @@ def ask(machine: Machine, slot: int, word: str, files: Tree) -> None:
 
     ``files`` are those of its directory: their intervals limit the wait. Raises OperationFailed.
     """
-    seconds = deadline({f"{slot}/{path}": text for path, text in files.items()}, slot)
-    perform(machine, Operation.command(slot, word), seconds)
+    perform(machine, Operation.command(slot, word), deadline(files))
+
+
+def thread_of(machine: Machine, slot: int) -> Thread:
+    """Return the thread that a slot's files name; its pid is -1 while nothing runs there."""
+    pid = int(read_value(machine, kdamond_path(slot, Kdamond().pid.path)) or "-1")
+    return pid, starts(machine, pid) if pid > 0 else 0
 
 
 def alive(
@@ -268,8 +303,8 @@ def alive(
     """
     try:
         perform(machine, Operation.command(slot, "update_schemes_stats"), seconds, lock=lock)
-        state = read_value(machine, kdamond_path(slot, "state"))
-        pid = read_value(machine, kdamond_path(slot, "pid"))
+        state = read_value(machine, kdamond_path(slot, Kdamond().state.path))
+        pid = read_value(machine, kdamond_path(slot, Kdamond().pid.path))
     except OperationFailed as error:
         return -1, error.reason
     except OSError as error:

@@ -74,7 +74,7 @@ def back(
     ``because`` is the failure, as the beginning of a sentence. Raises RollbackIncomplete if
     anything could not be restored: the journal stays, and the next command continues with it.
     """
-    journal.undo()
+    journal.note({"undo": True}, must=False)  # whatever the state file says
     undone = undo(machine, journal, overwrite=overwrite)
     problems = [*undone.problems]
     try:

@@ -5,43 +5,32 @@ If processes end meanwhile, a new plan leaves them out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import TypeAlias
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import Busy
 from damonpolicy.engine.execute import OperationFailed, patience, perform
-from damonpolicy.engine.identities import all_gone, dead, looks_pids_up
 from damonpolicy.engine.journal import Header, Unwritten
-from damonpolicy.engine.retries import deadline_amid
 from damonpolicy.engine.signals import Signals
-from damonpolicy.engine.verification import Verification, read_back
+from damonpolicy.engine.verification import all_gone, dead, looks_pids_up, read_back
 from damonpolicy.engine.watch import Watch
-from damonpolicy.kernel.damon.schema import default
-from damonpolicy.kernel.damon.tree import Tree, fed, slot_tree
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.damon.tree import Tree, fed, kdamond_path, slot_tree
+from damonpolicy.kernel.damon.view import Kdamond
+from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import Machine, read_value
 from damonpolicy.plan.diff import changes
-from damonpolicy.plan.ir import CompiledKdamond, Member
+from damonpolicy.plan.ir import Member, by_name
 from damonpolicy.plan.machine_state import Current
 from damonpolicy.plan.plan import KdamondPlan, Plan
 from damonpolicy.plan.replan import Halfway, mend, staged
-from damonpolicy.plan.state import Managed
 
 __all__ = ("Forward", "Spares")
 
 Spares: TypeAlias = Callable[[str], Iterable[Member]]
 """A function from a kdamond's name to further processes that it could monitor."""
-
-
-class _Ended(OperationFailed):
-    """Raised when processes have ended that an operation was about to give to the kernel."""
-
-    def __init__(self, operation: Operation, gone: set[int]) -> None:
-        super().__init__(operation, f"the process {min(gone)} has ended")
-        self.gone = gone
 
 
 class Forward:
@@ -63,88 +52,80 @@ class Forward:
         self._mended: set[int] = set()
         """The slots whose plan was replaced, until the new one is done."""
         self._waits: dict[int, float] = {}
+        self._turn = 0
+        """The number of the operation whose turn it is."""
         self._read: dict[int, int] = {}
         """The number of operations that were read back, by slot."""
 
     def look_for_members(self) -> None:
         """Raise Busy if all processes of a kdamond have ended since they were found."""
         for slot in {each.slot for each in self.plan.operations if looks_pids_up(each)}:
-            gone = all_gone(self.machine, self._members(slot))
-            if gone:
+            if gone := all_gone(self.machine, self._members(slot)):
                 raise Busy(f"the process {gone} has ended meanwhile", hint="try again")
 
     def perform_all(self, journal: Unwritten, signals: Signals) -> None:
         """Execute all operations; processes that end meanwhile are left out of the commit."""
-        index = 0
-        while index < len(self.header.operations):
+        while self._turn < len(self.header.operations):
             signals.check()
-            operation = self.header.operations[index]
+            operation = self.header.operations[self._turn]
             try:
-                self._perform(journal, index, operation, signals)
+                self._perform(operation, journal, signals)
             except OperationFailed as error:
-                gone = error.gone if isinstance(error, _Ended) else self._ended(operation)
-                if not gone or not self._mend(journal, index, operation, gone):
+                gone = error.gone or self._ended(operation)
+                if not gone or not self._mend(operation.slot, gone, journal):
                     raise
             else:
-                self._tidy(journal, index, operation)
-            index += 1
+                self._tidy(operation.slot, journal)
+            self._turn += 1
 
-    def verified(self) -> Managed:
-        """Read everything back; the result goes into the state file."""
-        return Verification(self.machine, self.plan, self.header, self.watch).verified()
+    @property
+    def _done(self) -> tuple[Operation, ...]:
+        """The operations up to that one."""
+        return self.header.operations[: self._turn + 1]
 
-    def _perform(
-        self, journal: Unwritten, index: int, operation: Operation, signals: Signals
-    ) -> None:
+    def _perform(self, operation: Operation, journal: Unwritten, signals: Signals) -> None:
         running = looks_pids_up(operation)
         if operation.kind == "count":
             self.watch.before_wiping(operation)
         if operation.kind == "command" and operation.before == "on":
             self.watch.same_thread(operation)
         if running:
-            self._read_back(operation.slot, index)
+            self._read_back(operation.slot)
             # the kernel would refuse, or (6.12) end the kdamond; others may end while we look
-            gone = self._ended(operation)
-            if gone:
-                raise _Ended(operation, gone)
+            if gone := self._ended(operation):
+                failure = OperationFailed(operation, f"the process {min(gone)} has ended")
+                failure.gone = gone
+                raise failure
         if operation.kind != "write":
-            journal.intend(index)
+            journal.note({"intent": self._turn})
         self.writing = True
-        seconds = self._patience(operation.slot)
-        if operation.kind == "inputs":
-            seconds = max(seconds, patience(self.machine, operation, self.header.operations))
+        seconds = self._patience(operation)
         perform(self.machine, operation, seconds, check=signals.check)
         if running:
             self.watch.alive(operation, seconds)
             if operation.after == "on":  # a kdamond that took a commit ran before
-                journal.started(operation.slot, self.watch.threads[operation.slot])
-            done = self.header.operations[: index + 1]
-            self._committed[operation.slot] = staged(self.current.tree, operation.slot, done)
+                started = [operation.slot, *self.watch.threads[operation.slot]]
+                journal.note({"started": started}, must=False)
+            self._committed[operation.slot] = self._staged(operation.slot)
         elif operation.kind == "command" and operation.after == "off":
             self.watch.threads.pop(operation.slot, None)
 
-    def _read_back(self, slot: int, index: int) -> None:
-        """Raise Unverified if anything written since the last call does not read back."""
-        done = self.header.operations[:index]
-        each = self._plan_of(slot)
-        fresh = done[self._read.get(slot, 0) :]
-        read_back(
-            self.machine,
-            slot,
-            each.name if each else "",
-            staged(self.current.tree, slot, done),
-            fresh,
-        )
-        self._read[slot] = index
+    def _staged(self, slot: int) -> dict[str, str]:
+        return staged(self.current.tree, slot, self._done)
 
-    def _mend(self, journal: Unwritten, index: int, operation: Operation, gone: set[int]) -> bool:
+    def _read_back(self, slot: int) -> None:
+        """Raise Unverified if anything written since the last call does not read back."""
+        each, fresh = self._plan_of(slot), self._done[self._read.get(slot, 0) :]
+        read_back(self.machine, slot, each.name if each else "", self._staged(slot), fresh)
+        self._read[slot] = self._turn
+
+    def _mend(self, slot: int, gone: Collection[int], journal: Unwritten) -> bool:
         """Go on without the processes whose end made an operation fail; return whether it can."""
-        slot = operation.slot
         each = self._plan_of(slot)
         if each is None:
             return False
-        done, tree = self.header.operations[: index + 1], self.current.tree
-        running = read_value(self.machine, kdamond_path(slot, "state")) == "on"
+        running = read_value(self.machine, kdamond_path(slot, Kdamond().state.path)) == "on"
+        tree = self.current.tree
         planned = staged(tree, slot, self.header.operations)
         each = replace(each, after={**fed(planned, each.after), **each.after})
         committed: Tree | None = self._committed.get(slot)
@@ -153,49 +134,43 @@ class Forward:
             record = self.header.managed.slots.get(slot)
             committed = record.files if record else slot_tree(tree, slot)
             names = each.names_before
-        halfway = Halfway(staged(tree, slot, done), committed, names, running)
-        mended = mend(each, gone, halfway, self._compiled(each.name), self._spares(each))
+        halfway = Halfway(self._staged(slot), committed, names, running)
+        kdamond = by_name(self.plan.policies)[each.name]
+        mended = mend(each, gone, halfway, kdamond, self._spares(each))
         if mended is None:
             return False
+        replanned, rest = mended
         if not running:  # up to 6.12 a commit that fails ends the kdamond
             self.watch.threads.pop(slot, None)
-        plans = tuple(mended.plan if known.slot == slot else known for known in self.plan.kdamonds)
+        plans = tuple(replanned if known.slot == slot else known for known in self.plan.kdamonds)
         self.plan = replace(self.plan, kdamonds=plans)
         self._mended.add(slot)
-        self._go_on(journal, index, slot, mended.operations, mended.plan.after)
+        self._go_on(slot, rest, replanned.after, journal)
         log.debug("ended meanwhile", kdamond=each.name, processes=sorted(gone))
         return True
 
-    def _tidy(self, journal: Unwritten, index: int, operation: Operation) -> None:
+    def _tidy(self, slot: int, journal: Unwritten) -> None:
         """After the last commit of a mended plan, remove from the files what the kernel dropped."""
-        slot = operation.slot
-        later = self.header.operations[index + 1 :]
+        later = self.header.operations[self._turn + 1 :]
         if slot not in self._mended or any(each.slot == slot for each in later):
             return
         self._mended.discard(slot)
-        after, now = self.header.after[slot], self._committed[slot]
-        fresh = {path: default(path) for path in after if path not in now}
-        operations, _ = changes(slot, {**fresh, **now}, after, "commit")
+        after = self.header.after[slot]
+        operations, _ = changes(slot, self._committed[slot], after, "commit")
         if operations:
-            self._go_on(journal, index, slot, operations, after)
+            self._go_on(slot, operations, after, journal)
 
-    def _go_on(
-        self, journal: Unwritten, index: int, slot: int, rest: Iterable[Operation], after: Tree
-    ) -> None:
+    def _go_on(self, slot: int, rest: Iterable[Operation], after: Tree, journal: Unwritten) -> None:
         """Follow another plan for a slot after an operation."""
-        done, later = self.header.operations[: index + 1], self.header.operations[index + 1 :]
+        later = self.header.operations[self._turn + 1 :]
         others = (other for other in later if other.slot != slot)
         self.header = replace(
             self.header,
-            operations=(*done, *rest, *others),
+            operations=(*self._done, *rest, *others),
             after={**self.header.after, slot: after},
         )
-        journal.go_on(index + 1, self.header, slot)
+        journal.go_on(self._turn + 1, self.header, slot)
         self.watch.follow(self.header)
-
-    def _compiled(self, name: str) -> CompiledKdamond:
-        every = (each for policy in self.plan.policies.values() for each in policy.kdamonds)
-        return next(each for each in every if each.full_name == name)
 
     def _plan_of(self, slot: int) -> KdamondPlan | None:
         return next((each for each in self.plan.kdamonds if each.slot == slot), None)
@@ -215,8 +190,10 @@ class Forward:
         members = self._members(operation.slot) if looks_pids_up(operation) else ()
         return dead(self.machine, members)
 
-    def _patience(self, slot: int) -> float:
-        """Return the seconds that a command may take, by the slot's old and new intervals."""
-        if slot not in self._waits:  # the trees are large, and operations many
-            self._waits[slot] = deadline_amid(self.header, slot)
-        return self._waits[slot]
+    def _patience(self, operation: Operation) -> float:
+        """Return the seconds that an operation may take, looked up once for each slot."""
+        if operation.kind == "inputs":
+            return patience(self.machine, operation, self.header)
+        if operation.slot not in self._waits:
+            self._waits[operation.slot] = patience(self.machine, operation, self.header)
+        return self._waits[operation.slot]

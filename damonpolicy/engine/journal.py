@@ -8,11 +8,10 @@ the process, not the machine. Room for all lines is reserved before the first wr
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.recursion import deep
 from damonpolicy.engine.state_directory import cannot, damaged, make_directory, write_all
 from damonpolicy.kernel.damon.tree import check_numbers
+from damonpolicy.kernel.damon.view import Kdamonds
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.machine import forbid_live
 from damonpolicy.plan.state import Managed, Pending
@@ -53,9 +53,17 @@ class Before:
     starts: Mapping[int, int]
     settings: Mapping[str, str]
 
+    def running(self, slot: int) -> bool:
+        """Return whether a slot's kdamond was on."""
+        return Kdamonds(self.tree)[slot].state.text == "on"
+
+    def thread(self, slot: int) -> Thread:
+        """Return the thread that ran in a slot."""
+        return Kdamonds(self.tree)[slot].pid.number, self.starts.get(slot, 0)
+
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class Header(typed.Kept):
     """A transaction: the machine and the managed set before it, and the operations."""
 
     transaction: str
@@ -70,44 +78,19 @@ class Header:
     pending: Pending | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {
-            "transaction": self.transaction,
-            "boot_id": self.boot_id,
-            "generation": self.generation,
-            "tree": dict(self.before.tree),
-            "starts": {str(slot): start for slot, start in self.before.starts.items()},
-            "settings": dict(self.before.settings),
-            "operations": [operation.to_json() for operation in self.operations],
-            "after": {str(slot): dict(files) for slot, files in self.after.items()},
-            "managed": self.managed.to_json(),
-            "pending": self.pending.to_json() if self.pending else None,
-        }
+        """Plain data; what was before is not a mapping of its own."""
+        data: dict[str, Any] = typed.plain(self)
+        return {**data.pop("before"), **data}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Header:
         """Read what `to_json` gave; raises ValueError for anything else."""
-
-        def taken(name: str, hint: Any) -> Any:
-            return typed.value(hint, data.get(name), f"`{name}`")
-
-        after = taken("after", Mapping[int, Mapping[str, str]])
-        for tree in (taken("tree", Mapping[str, str]), *after.values()):
+        before = {each.name: data.get(each.name) for each in fields(Before)}
+        given = {each.name: data.get(each.name) for each in fields(cls)}
+        header = typed.record(cls, {**given, "before": typed.record(Before, before)})
+        for tree in (header.before.tree, *header.after.values()):
             check_numbers(tree)
-        return cls(
-            taken("transaction", str),
-            taken("boot_id", str),
-            taken("generation", int),
-            Before(
-                taken("tree", Mapping[str, str]),
-                taken("starts", Mapping[int, int]),
-                taken("settings", Mapping[str, str]),
-            ),
-            taken("operations", tuple[Operation, ...]),
-            after,
-            Managed.from_json(typed.mapping(data.get("managed"), "`managed`")),
-            taken("pending", Pending | None),
-        )
+        return header
 
 
 @dataclass(slots=True)
@@ -146,41 +129,14 @@ class Unwritten:
         self.header = header
         self.progress = progress or Progress()
 
-    def intend(self, index: int) -> None:
-        """Record that operation ``index`` is about to be done."""
-        self.note({"intent": index})
-
     def go_on(self, index: int, header: Header, slot: int) -> None:
         """Record that another plan, which changes one slot, applies from operation ``index`` on."""
-        operations = [each.to_json() for each in header.operations[index:]]
-        self.note(
-            {
-                "from": index,
-                "operations": operations,
-                "slot": slot,
-                "after": dict(header.after[slot]),
-            }
-        )
+        operations, after = typed.plain((header.operations[index:], header.after[slot]))
+        self.note({"from": index, "operations": operations, "slot": slot, "after": after})
         self.header = header
 
-    def started(self, slot: int, thread: Thread) -> None:
-        """Record the thread that the transaction has started."""
-        self.note({"started": [slot, *thread]}, must=False)
-
-    def undo(self) -> None:
-        """Record that the transaction is being undone, whatever the state file says."""
-        self.note({"undo": True}, must=False)
-
-    def restarting(self, slot: int) -> None:
-        """Record that an undo is about to start a kdamond."""
-        self.note({"restarting": slot}, must=False)
-
-    def restarted(self, slot: int, thread: Thread) -> None:
-        """Record the thread that an undo has started."""
-        self.note({"restarted": [slot, *thread]}, must=False)
-
     def note(self, line: Mapping[str, Any], *, must: bool = True) -> None:
-        """Write a line; if it ``must`` be durable, raise OSError if it is not."""
+        """Write a line of `Progress`; if it ``must`` be durable, raise OSError if it is not."""
         self.progress.take(line)
 
     def leave(self) -> None:
@@ -335,12 +291,18 @@ def _otherwise(header: Header, line: Mapping[str, Any]) -> Header:
 
 def _line(data: Mapping[str, Any]) -> bytes:
     text = json.dumps(data, separators=(",", ":")).encode()
-    return hashlib.sha256(text).hexdigest()[:16].encode() + b" " + text + b"\n"
+    return _checksum(text) + b" " + text + b"\n"
+
+
+def _checksum(text: bytes) -> bytes:
+    import hashlib
+
+    return hashlib.sha256(text).hexdigest()[:16].encode()
 
 
 def _content(line: bytes) -> Mapping[str, Any] | None:
     checksum, _, text = line.partition(b" ")
-    if hashlib.sha256(text).hexdigest()[:16].encode() != checksum:
+    if _checksum(text) != checksum:
         return None
     with deep():
         return typed.mapping(json.loads(text), "a line")

@@ -17,10 +17,7 @@ from damonpolicy.kernel.system.machine import forbid_live
 
 __all__ = ("SERVICE", "exclusive")
 
-CHANGE = (
-    "another damonpolicy (pid {}) is changing this machine",
-    "wait for it with `--wait`",
-)
+CHANGE = ("another damonpolicy (pid {}) is changing this machine", "wait for it with `--wait`")
 SERVICE = (
     "another service (pid {}) keeps this machine under policies",
     "give all paths to one service",

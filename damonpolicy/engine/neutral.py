@@ -15,11 +15,15 @@ from damonpolicy.base.errors import Busy
 from damonpolicy.engine.execute import OperationFailed, ask, perform
 from damonpolicy.engine.session import Session, changing
 from damonpolicy.engine.state_directory import Places
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.damon.schema import row
+from damonpolicy.kernel.damon.tree import Tree, kdamond_path
+from damonpolicy.kernel.damon.view import Goal, Kdamond
+from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.machine import Machine, read_or
+from damonpolicy.plan.ir import by_name
 from damonpolicy.plan.state import SlotRecord
 
-__all__ = ("SERVICE", "neutralise", "rest")
+__all__ = ("SERVICE", "neutralise", "rest", "staged")
 
 SERVICE = "service:"
 """The prefix of owners that feed; goals applied by hand are fed by others, if at all."""
@@ -50,43 +54,43 @@ def neutralise(session: Session, owner: str = SERVICE) -> list[str]:
     return done
 
 
-def _fed(session: Session, owner: str) -> Iterator[tuple[int, SlotRecord, list[str]]]:
-    """Yield the running kdamonds with goals that a service feeds, and the goals' directories."""
-    kdamonds = {
-        each.full_name: each
-        for policy in session.managed.policies.values()
-        if policy.owner.startswith(owner)
-        for each in policy.kdamonds
-    }
+def _fed(session: Session, owner: str) -> Iterator[tuple[int, SlotRecord, list[Goal]]]:
+    """Yield the running kdamonds with goals that a service feeds, and these goals."""
+    policies = session.managed.policies.items()
+    kdamonds = by_name({name: each for name, each in policies if each.owner.startswith(owner)})
     for slot, record in session.managed.slots.items():
         known = kdamonds.get(record.kdamond)
-        if known is None or read_or(session.machine, kdamond_path(slot, "pid")) != str(record.pid):
+        path = kdamond_path(slot, Kdamond().pid.path)
+        if known is None or read_or(session.machine, path) != str(record.pid):
             continue
-        goals = [feed.goal for feed in known.feeds if f"{feed.goal}/target_value" in record.files]
-        if goals:
+        goals = [Goal(record.files, feed.goal) for feed in known.feeds]
+        if goals := [goal for goal in goals if goal.target.present]:
             yield slot, record, goals
 
 
-def _told(machine: Machine, slot: int, record: SlotRecord, goals: list[str]) -> bool:
+def _told(machine: Machine, slot: int, record: SlotRecord, goals: list[Goal]) -> bool:
     """Neutralise one kdamond; False if others have staged something, which we must not commit."""
-    staged = [
-        name
-        for name, text in record.files.items()
-        if "/quotas/goals/" in name
-        and not name.endswith("/current_value")
-        and read_or(machine, kdamond_path(slot, name), "-") != text
-    ]
-    if staged:
-        log.warning("neutral", kdamond=record.kdamond, reason=f"`{staged[0]}` was changed")
+    if changed := staged(machine, slot, record.files):
+        log.warning("neutral", kdamond=record.kdamond, reason=f"`{changed}` was changed")
         return False
     for goal in goals:
-        path, target = (
-            kdamond_path(slot, f"{goal}/current_value"),
-            record.files[f"{goal}/target_value"],
-        )
+        path, target = kdamond_path(slot, goal.current.path), goal.target.text
         before = read_or(machine, path)
         if before != target:
             perform(machine, Operation("write", "stage", path, before, target, slot))
     # even if the files say so already: a killed process may have staged it without a commit
     ask(machine, slot, "commit_schemes_quota_goals", record.files)
     return True
+
+
+def staged(machine: Machine, slot: int, files: Tree) -> str:
+    """Return a file of goals that others have staged, and a command would commit; empty if none."""
+    lists = [scheme.quota.goals for scheme in Kdamond(files).schemes]
+    changed = (
+        path
+        for path, text in files.items()
+        if any(each.holds(path) for each in lists)
+        and not ((found := row(path)) and found.volatile)
+        and read_or(machine, kdamond_path(slot, path), "-") != text
+    )
+    return next(changed, "")

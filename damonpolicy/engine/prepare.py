@@ -38,8 +38,11 @@ def prepare(
     Raises PolicyInvalid for a setting that is not on the list.
     """
     applied = tuple(affected)
-    for name in applied:
-        _check(policies[name], machine)
+    for name in applied:  # plans and generations are files, so the rules' checks are repeated
+        for path in policies[name].settings:
+            if reason := refusal(machine, path):
+                message = f"the policy `{name}` may not set `{path[:80]}`: {reason}"
+                raise PolicyInvalid(message, hint=f"root may add it to {EXTENSION}", code="DP0242")
     paths = {path for policy in policies.values() for path in policy.settings}
     paths |= set(managed.settings)
     advisor = {ADVISOR} if PAGES in paths else set()
@@ -68,12 +71,3 @@ def prepare(
         policies = {**policies, **anew}
         made = plan()
     return current, made
-
-
-def _check(policy: CompiledPolicy, machine: Machine) -> None:
-    """Repeat the rules' checks of the policy's text, because plans and generations are files."""
-    for path in policy.settings:
-        reason = refusal(machine, path)
-        if reason:
-            message = f"the policy `{policy.name}` may not set `{path[:80]}`: {reason}"
-            raise PolicyInvalid(message, hint=f"root may add it to {EXTENSION}", code="DP0242")

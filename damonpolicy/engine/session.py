@@ -26,7 +26,8 @@ from damonpolicy.engine.signals import waiting
 from damonpolicy.engine.state_directory import Places
 from damonpolicy.engine.store import Store
 from damonpolicy.engine.transaction import Terms, execute
-from damonpolicy.kernel.operation import kdamond_path
+from damonpolicy.kernel.damon.tree import kdamond_path
+from damonpolicy.kernel.damon.view import Kdamond
 from damonpolicy.kernel.system.host import Host, look, starts
 from damonpolicy.kernel.system.machine import Machine, read_or
 from damonpolicy.plan.ir import CompiledPolicy
@@ -36,7 +37,7 @@ from damonpolicy.plan.state import Managed, SlotRecord
 
 __all__ = ("Session", "changing", "looking", "refresh")
 
-_EFFECTIVE = "contexts/0/schemes/0/quotas/effective_bytes"
+_EFFECTIVE = Kdamond().schemes[0].quota.effective_bytes.path
 """The file that exists if there is a scheme, and the kernel shows its effective quota."""
 
 
@@ -51,12 +52,15 @@ class Session:
     expired: bool = False
     """Whether an unconfirmed change was rolled back just now."""
 
-    def roll_back(self, number: int, terms: Terms) -> tuple[Plan, bool]:
+    def roll_back(self, number: int, terms: Terms, *, waits: bool = False) -> tuple[Plan, bool]:
         """Go to a generation; returns the plan, and whether it changed anything.
 
-        A generation is compiled, so this needs no policy language.
+        A generation is compiled, so this needs no policy language. With ``waits``, kdamonds wait
+        for what they lack.
         """
-        return self._go_back(self.policies_of(number), terms)
+        policies = self.policies_of(number)
+        current, plan = prepare(self.machine, self.managed, policies, policies, waits=waits)
+        return plan, self.carry_out(current, plan, replace(terms, rescue=True))
 
     def policies_of(self, number: int) -> Mapping[str, CompiledPolicy]:
         """Return the policies of a generation."""
@@ -71,16 +75,6 @@ class Session:
         if pending is not None and number == pending.previous:
             return False
         return self.store.generation(number).awaits
-
-    def _go_back(
-        self,
-        policies: Mapping[str, CompiledPolicy],
-        terms: Terms,
-        *,
-        waits: bool = False,
-    ) -> tuple[Plan, bool]:
-        current, plan = prepare(self.machine, self.managed, policies, policies, waits=waits)
-        return plan, self.carry_out(current, plan, replace(terms, rescue=True))
 
     def carry_out(self, current: Current, plan: Plan, terms: Terms) -> bool:
         """Execute a plan, unless it is empty."""
@@ -116,16 +110,14 @@ class Session:
     def confirm(self) -> int:
         """Make the pending change stay; returns its generation."""
         if self.managed.pending is None:
-            lost = self._instead_of()
-            if lost:
+            if lost := self._instead_of():
                 message = f"generation {lost} was not confirmed in time, and is undone"
                 raise RolledBack(message, hint="apply it again, and confirm in time")
             message = "nothing waits to be confirmed"
             raise UsageError(message, hint="`apply --confirm-within 60s` makes a change wait")
         managed = replace(self.managed, pending=None)
-        with (
-            waiting() as signals
-        ):  # otherwise a command that reports no change would leave the change in force
+        # otherwise a command that reports no change would leave the change in force
+        with waiting() as signals:
             # In this order: killed in between, it still waits, and comes back at boot all the same.
             self.remarks += self.store.finish(managed)
             self.store.save(managed)
@@ -148,7 +140,7 @@ class Session:
         generation = self.managed.generation
         terms = Terms(f"generation {generation} was not confirmed", instead_of=generation)
         # processes or cgroups that are gone must not make the change stay
-        self._go_back(pending.policies, terms, waits=True)
+        self.roll_back(pending.previous, terms, waits=True)
         self.expired = True
         self.remarks.append(
             f"generation {generation} was not confirmed in time: back to {pending.previous}"
@@ -175,16 +167,15 @@ def refresh(session: Session, *, only: int | None = None, without: Collection[in
 
 def _runs(machine: Machine, slot: int, record: SlotRecord) -> bool:
     """Return whether the kdamond that runs in a slot is still ours."""
-    pid = read_or(machine, kdamond_path(slot, "pid"))
-    state = read_or(machine, kdamond_path(slot, "state"))
+    pid = read_or(machine, kdamond_path(slot, Kdamond().pid.path))
+    state = read_or(machine, kdamond_path(slot, Kdamond().state.path))
     same = pid == str(record.pid) and starts(machine, record.pid) == record.start
     return state == "on" and same
 
 
 def _ask(machine: Machine, slot: int, record: SlotRecord) -> str:
     """Ask one kdamond; return why there is no answer."""
-    seconds = deadline({f"{slot}/{path}": text for path, text in record.files.items()}, slot)
-    _, reason = alive(machine, slot, seconds)
+    _, reason = alive(machine, slot, deadline(record.files))
     if reason or not machine.exists(kdamond_path(slot, _EFFECTIVE)):
         return reason
     try:
@@ -221,11 +212,9 @@ def changing(
         session = Session(machine, store, store.managed(host.boot_id), remarks)
         try:
             session.expire()
-        except RollbackIncomplete:
-            raise  # its journal has to be ended first
         except DamonPolicyError as error:
-            if not settle:
-                raise
+            if not settle or isinstance(error, RollbackIncomplete):
+                raise  # the journal of the latter has to be ended first
             # it must not hold up a command that stops everything or rolls back
             remarks.append(f"the unconfirmed change could not be rolled back: {error}")
         remarks += store.mended(session.managed)
@@ -242,9 +231,8 @@ def changing(
         try:
             yield session
         except DamonPolicyError as error:
-            if (
-                first and error.message
-            ):  # the earlier change was ended, whatever the result of this one
+            # the earlier change was ended, whatever the result of this one
+            if first and error.message:
                 error.message = f"{error.message}; before that, {'; '.join(first)}"
             raise
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
+from damonpolicy.base.handlers import handled
 from damonpolicy.engine.waiting import meanwhile
 
 __all__ = ("Signalled", "Signals", "ignored", "keeping", "taken", "waiting", "writing")
@@ -92,37 +93,18 @@ def waiting() -> Iterator[Signals]:
 
 @contextmanager
 def _handled(numbers: Iterable[signal.Signals]) -> Iterator[Signals]:
-    signals = Signals()
+    signals, main = Signals(), threading.current_thread() is threading.main_thread()
     _under_way.append(signals)
+    previous = {number: signal.signal(number, signals.handle) for number in numbers if main}
     try:
-        with _installed(signals, numbers):
-            yield signals
-    finally:
-        _under_way.remove(signals)
-
-
-@contextmanager
-def _installed(signals: Signals, numbers: Iterable[signal.Signals]) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = {number: signal.signal(number, signals.handle) for number in numbers}
-    try:
-        yield
+        yield signals
     finally:
         if not (signals.committed and _keeping):
             for number, handler in previous.items():
                 signal.signal(number, handler)
+        _under_way.remove(signals)
 
 
-@contextmanager
-def ignored(number: signal.Signals) -> Iterator[None]:
+def ignored(number: signal.Signals) -> AbstractContextManager[None]:
     """Ignore a signal, unless the block sets a handler."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(number, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(number, before)
+    return handled({number: signal.SIG_IGN})

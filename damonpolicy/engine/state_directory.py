@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,17 @@ from damonpolicy.kernel.system.machine import Machine, forbid_live
 __all__ = ("Places", "find", "read_json", "write_json")
 
 
+class _Below:
+    """A path below one of the places."""
+
+    def __init__(self, directory: str, name: str) -> None:
+        self.directory, self.name = directory, name
+
+    def __get__(self, places: Places, owner: type[Places]) -> Path:
+        directory: Path = getattr(places, self.directory)
+        return directory / self.name
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """The directories: ``run`` is lost at a reboot, as the kernel's state is; ``lib`` survives."""
@@ -27,45 +39,22 @@ class Places:
     run: Path
     lib: Path
 
-    @property
-    def journal(self) -> Path:
-        """The journal of the transaction under way."""
-        return self.run / "journal"
-
-    @property
-    def state(self) -> Path:
-        """The managed set of this boot."""
-        return self.run / "state.json"
-
-    @property
-    def state_copy(self) -> Path:
-        """A copy of it, in case someone damages it."""
-        return self.run / "state.copy.json"
-
-    @property
-    def service(self) -> Path:
-        """The service's record of itself."""
-        return self.run / "service.json"
-
-    @property
-    def sources(self) -> Path:
-        """The origin of the service's policies; it outlives the service, to notice lost paths."""
-        return self.run / "sources.json"
-
-    @property
-    def service_lock(self) -> Path:
-        """The lock of the service, held while it runs: one service per machine."""
-        return self.run / "service.lock"
-
-    @property
-    def generations(self) -> Path:
-        """One file for each generation."""
-        return self.lib / "generations"
-
-    @property
-    def confirmed(self) -> Path:
-        """The file with the number of the generation that is restored at boot."""
-        return self.lib / "confirmed.json"
+    journal = _Below("run", "journal")
+    """The journal of the transaction under way."""
+    state = _Below("run", "state.json")
+    """The managed set of this boot."""
+    state_copy = _Below("run", "state.copy.json")
+    """A copy of it, in case someone damages it."""
+    service = _Below("run", "service.json")
+    """The service's record of itself."""
+    sources = _Below("run", "sources.json")
+    """The origin of the service's policies; it outlives the service, to notice lost paths."""
+    service_lock = _Below("run", "service.lock")
+    """The lock of the service, held while it runs: one service per machine."""
+    generations = _Below("lib", "generations")
+    """One file for each generation."""
+    confirmed = _Below("lib", "confirmed.json")
+    """The file with the number of the generation that is restored at boot."""
 
 
 def emulated_directory(name: str, state_dir: Path | None) -> Path:
@@ -78,7 +67,7 @@ def emulated_directory(name: str, state_dir: Path | None) -> Path:
 
 def find(machine: Machine, state_dir: Path | None) -> Places:
     """Return the places of a machine; ``state_dir`` moves all but the live lock."""
-    if machine.name == "live":
+    if machine.here:
         run, lib = Path("/run/damonpolicy"), Path("/var/lib/damonpolicy")
         lock = run / "lock"
         if state_dir is not None:
@@ -105,24 +94,35 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
     It uses reserved space. Raises DamonPolicyError; the old file stays then.
     """
-    make_directory(path.parent)
-    forbid_live(str(path))
     # at once and on one line: anything else is written by json's slow encoder
     text = json.dumps({**data, "digest": digest(data)}).encode() + b"\n"
+    with _next_content(path, replaces=True) as descriptor:
+        write_all(descriptor, text, 0)
+        os.ftruncate(descriptor, len(text))
+        os.fsync(descriptor)
+    sync_directory(path.parent)
+
+
+@contextmanager
+def _next_content(path: Path, *, replaces: bool) -> Iterator[int]:
+    """Open the file with the next content of another, which it ``replaces`` after the block.
+
+    Raises DamonPolicyError, and removes it on an error.
+    """
+    make_directory(path.parent)
+    forbid_live(str(path))
     temporary = _next(path)
     try:
-        descriptor = _opened(temporary)
+        descriptor = trust.open_own(temporary, os.O_RDWR | os.O_CREAT)
         try:
-            write_all(descriptor, text, 0)
-            os.ftruncate(descriptor, len(text))
-            os.fsync(descriptor)
+            yield descriptor
         finally:
             os.close(descriptor)
-        temporary.replace(path)
+        if replaces:
+            temporary.replace(path)
     except OSError as error:
         forget(temporary)
         raise cannot("write", path, error) from error
-    sync_directory(path.parent)
 
 
 def size_of(data: Mapping[str, Any]) -> int:
@@ -132,18 +132,8 @@ def size_of(data: Mapping[str, Any]) -> int:
 
 def reserve(path: Path, size: int) -> None:
     """Reserve the space that the next `write_json` of a file will need. Raises DamonPolicyError."""
-    make_directory(path.parent)
-    forbid_live(str(path))
-    temporary = _next(path)
-    try:
-        descriptor = _opened(temporary)
-        try:
-            os.posix_fallocate(descriptor, 0, size)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        forget(temporary)
-        raise cannot("write", path, error) from error
+    with _next_content(path, replaces=False) as descriptor:
+        os.posix_fallocate(descriptor, 0, size)
 
 
 def unreserve(path: Path) -> None:
@@ -154,10 +144,6 @@ def unreserve(path: Path) -> None:
 def _next(path: Path) -> Path:
     """Return the path at which a file's next content is written; the writer holds the lock."""
     return path.with_name(f".{path.name}.next")
-
-
-def _opened(path: Path) -> int:
-    return trust.open_own(path, os.O_RDWR | os.O_CREAT)
 
 
 def write_all(descriptor: int, data: bytes, offset: int) -> None:

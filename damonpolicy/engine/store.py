@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from damonpolicy.base import log, typed
 from damonpolicy.base.errors import DamonPolicyError
@@ -19,7 +19,6 @@ from damonpolicy.plan.state import Managed, agree
 
 __all__ = ("Generation", "NoGeneration", "Store")
 
-FORMAT = 1
 _KEPT = 50
 
 _GROWTH = 1 << 16
@@ -31,12 +30,14 @@ class NoGeneration(DamonPolicyError):
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
+class Generation(typed.Kept):
     """A whole managed set as applied; ``when`` is seconds since the epoch.
 
     ``awaits`` is whether it was to be confirmed and is not yet; ``instead_of`` is the unconfirmed
     generation that it replaced, 0 for none.
     """
+
+    FORMAT = 1
 
     number: int
     when: float
@@ -45,24 +46,6 @@ class Generation:
     policies: Mapping[str, CompiledPolicy]
     awaits: bool = False
     instead_of: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {
-            "format": FORMAT,
-            "number": self.number,
-            "when": self.when,
-            "reason": self.reason,
-            "release": self.release,
-            "policies": {name: each.to_json() for name, each in self.policies.items()},
-            "awaits": self.awaits,
-            "instead_of": self.instead_of,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Generation:
-        """Read what `to_json` gave; raises ValueError for anything else."""
-        return typed.record(cls, typed.of_format(data, FORMAT), besides=("format",))
 
     def __post_init__(self) -> None:
         agree(self.policies)
@@ -81,18 +64,22 @@ class Store:
 
         If somebody has damaged the state file, its copy is read.
         """
-        try:
-            found = self._read(self.places.state)
-        except DamonPolicyError as error:
-            try:
-                found = self._read(self.places.state_copy)
-            except DamonPolicyError:
-                found = None
-            if found is None:
-                raise
-            log.warning("state", path=str(self.places.state), reason=error.message)
-            self._damage = error.message
+        found, damage = self._kept()
+        if damage:
+            log.warning("state", path=str(self.places.state), reason=damage)
+            self._damage = damage
         return found if found is not None and found.boot_id == boot_id else Managed(boot_id)
+
+    def _kept(self) -> tuple[Managed | None, str]:
+        """Return the content of the state file; if it is damaged, of its copy, and why."""
+        try:
+            return self._read(self.places.state), ""
+        except DamonPolicyError as error:
+            with suppress(DamonPolicyError):
+                found = self._read(self.places.state_copy)
+                if found is not None:
+                    return found, error.message
+            raise
 
     def _read(self, path: Path) -> Managed | None:
         data = read_json(path)
@@ -119,12 +106,7 @@ class Store:
 
         Raises DamonPolicyError if both are damaged.
         """
-        try:
-            found = self._read(self.places.state)
-        except DamonPolicyError:
-            found = self._read(self.places.state_copy)
-            if found is None:
-                raise
+        found, _ = self._kept()
         return found.transaction if found else ""
 
     def reserve(self, managed: Managed) -> None:
@@ -194,13 +176,9 @@ class Store:
         if data is None:
             known = self.numbers()
             span = (
-                f"{known[0]} to {known[-1]}"
-                if known[1:]
-                else f"only {known[0]}"
-                if known
-                else "none"
+                f"{known[0]} to {known[-1]}" if known[1:] else f"only {known[0]}" if known else ""
             )
-            hint = f"there is {span}"
+            hint = f"there is {span or 'none'}"
             message = f"there is no generation {number}: `{path}` is missing"
             raise NoGeneration(message, hint=hint)
         try:
@@ -273,8 +251,7 @@ class Store:
         data = read_json(staged)
         if data is None:
             return False
-        policies = {name: each.to_json() for name, each in managed.policies.items()}
-        if data.get("policies") == policies:
+        if data.get("policies") == typed.plain(managed.policies):
             return True
         files.forget(staged)
         return False

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import (
@@ -23,16 +24,16 @@ from damonpolicy.base.errors import (
     system_error,
 )
 from damonpolicy.base.lazy import dataclass
+from damonpolicy.engine import journal as journals
 from damonpolicy.engine.execute import OperationFailed
 from damonpolicy.engine.finish import back
 from damonpolicy.engine.forward import Forward, Spares
 from damonpolicy.engine.journal import Before, Header, Unwritten
-from damonpolicy.engine.own_files import OwnFiles
 from damonpolicy.engine.signals import Signalled, Signals, taken
 from damonpolicy.engine.store import Generation, Store
-from damonpolicy.engine.verification import Unverified
+from damonpolicy.engine.verification import Unverified, verified
 from damonpolicy.kernel.damon.capabilities import Capabilities
-from damonpolicy.kernel.damon.features import FEATURES, first_kernel, needed
+from damonpolicy.kernel.damon.features import first_kernel, needed
 from damonpolicy.kernel.damon.schema import pattern
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.plan.machine_state import Current
@@ -114,9 +115,9 @@ def execute(
         if terms.guard is not None and pending is not None:
             terms.guard(number, pending.deadline)
         forward = Forward(machine, current, plan, header, terms.spares)
-        done = _Transaction(machine, managed, own, forward)
+        done = _Transaction(machine, own, forward, terms)
         with taken(interruptible=terms.interruptible) as signals:
-            after = done.run(terms.capabilities, signals, terms.when_ready)
+            after = done.run(signals)
             committed = signals.committed = True
     finally:
         if not committed:
@@ -163,44 +164,108 @@ def _header(
     )
 
 
+class OwnFiles:
+    """The writer of generation, journal and state; ``remarks`` lists what a ``rescue`` did without.
+
+    A rescue goes on without a generation, and without a journal or a state file unless it
+    ``starts`` a kdamond: without a record, the next command would take the kdamond for someone
+    else's.
+    """
+
+    def __init__(self, store: Store, remarks: list[str], *, rescue: bool, starts: bool) -> None:
+        self.store = store
+        self.remarks = remarks
+        self.rescue = rescue
+        self.needs_record = starts or not rescue
+
+    def stage(self, generation: Generation) -> None:
+        """Write the generation, which is not valid yet."""
+        with self._or_without(f"generation {generation.number} is not kept", must=not self.rescue):
+            self.store.stage(generation)
+
+    @contextmanager
+    def _or_without(self, otherwise: str, *, must: bool) -> Iterator[None]:
+        """On failure of a block raise, or note what a rescue does without."""
+        try:
+            yield
+        except (DamonPolicyError, OSError) as error:
+            if must:
+                raise
+            self.remarks.append(f"{otherwise}: {error}")
+
+    def journal(self, header: Header) -> Unwritten:
+        """Begin the journal, with room for the state file that will follow."""
+        otherwise = "no journal is kept, so run this again if it is killed"
+        made = [Unwritten(header)]
+        with self._or_without(otherwise, must=self.needs_record):
+            self.store.reserve(header.managed)
+            made.append(journals.begin(self.store.places.journal, header))
+        return made[-1]
+
+    def commit(self, after: Managed, journal: Unwritten | None) -> None:
+        """Replace the state file: from here on, the change stays.
+
+        A rescue may do without it, if nobody will resume its journal.
+        """
+        try:
+            self._save(after)
+        except (DamonPolicyError, OSError) as error:
+            if self.needs_record or not (journal is None or journal.ended()):
+                raise
+            if not after.slots and not after.settings and self.store.forget():
+                return  # nothing is managed any more, and no guard finds anything to roll back
+            self.remarks.append(f"the state file still describes the earlier state: {error}")
+
+    def _save(self, after: Managed) -> None:
+        try:
+            self.store.save(after)
+        except (DamonPolicyError, OSError):
+            if not self.rescue:
+                raise
+            self.store.save(after)  # the error may be temporary
+
+    def finish(self, after: Managed, journal: Unwritten | None) -> None:
+        """Do the steps after the commit point, where nothing can fail the change."""
+        self.remarks += self.store.finish(after)
+        if journal is not None:
+            reason = journal.end()
+            self.remarks += [f"the change is complete; {reason}"] if reason else []
+
+
 class _Transaction:
-    def __init__(self, machine: Machine, managed: Managed, own: OwnFiles, forward: Forward) -> None:
+    def __init__(self, machine: Machine, own: OwnFiles, forward: Forward, terms: Terms) -> None:
         self.machine = machine
-        self.managed = managed
         self.own = own
         self.forward = forward
+        self.terms = terms
         self.journal: Unwritten | None = None
 
-    def run(
-        self,
-        capabilities: Capabilities | None,
-        signals: Signals,
-        when_ready: Callable[[], None],
-    ) -> Managed:
+    def run(self, signals: Signals) -> Managed:
         """Run the transaction; any failure, including a defect of ours, ends in an undo."""
         try:
             if self.forward.plan.operations:
                 self.forward.look_for_members()
-                self.journal = self.own.journal(self.forward.header, self.managed)
-            when_ready()
+                self.journal = self.own.journal(self.forward.header)
+            self.terms.when_ready()
             signals.check()
             if self.journal is not None:
                 self.forward.watch.unchanged()
                 self.forward.perform_all(self.journal, signals)
-            after = self.forward.verified()
+            done = self.forward
+            after = verified(self.machine, done.plan, done.header, done.watch)
             signals.check()
             signals.heeded = False
             self.own.commit(after, self.journal)
         except (OperationFailed, Unverified, Signalled, DamonPolicyError, OSError) as error:
             signals.heeded = False
-            raise self._failed(error, capabilities) from error
+            raise self._failed(error) from error
         except BaseException:
             signals.heeded = False
             self._back("a defect of damonpolicy")
             raise
         return after
 
-    def _failed(self, error: BaseException, capabilities: Capabilities | None) -> DamonPolicyError:
+    def _failed(self, error: BaseException) -> DamonPolicyError:
         """Undo, and return the error that describes the failure."""
         signalled = isinstance(error, Signalled)
         what = f"interrupted by {error}" if signalled else str(error)
@@ -215,7 +280,7 @@ class _Transaction:
             if isinstance(error, OSError):
                 return system_error(error, "nothing was changed: ")
             return DamonPolicyError(f"nothing was changed: {what}")
-        refused = self._refused(error, capabilities)
+        refused = self._refused(error)
         answer = self._undone(error, what, self._back(what), refused)
         answer.undone = True
         if isinstance(error, OperationFailed):
@@ -250,28 +315,24 @@ class _Transaction:
         remarks = back(self.machine, self.own.store, self.journal, because=f"{what}, and ")
         return f" ({'; '.join(remarks)})" if remarks else ""
 
-    def _refused(
-        self, error: BaseException, capabilities: Capabilities | None
-    ) -> FeatureRefused | None:
+    def _refused(self, error: BaseException) -> FeatureRefused | None:
         """Return whether the kernel refused a feature that could only be tried.
 
         This is called before the undo, while directories exist that show what else is missing; a
         feature that they show was not the refused one. A refused command does not point to a
         missing word: the kernel refuses what the files say.
         """
+        capabilities = self.terms.capabilities
         if capabilities is None or not isinstance(error, OperationFailed):
             return None
-        if error.errno not in (errno.ENOENT, errno.EINVAL):
-            return None
         operation = error.operation
-        if operation.kind == "command":
+        if error.errno not in (errno.ENOENT, errno.EINVAL) or operation.kind == "command":
             return None
         learned = capabilities.learned(self.machine)
         for feature in needed(pattern(operation.relative), operation.after):
             tried = capabilities.known(feature.name) == "unknown"
             if tried and learned.known(feature.name) != "yes":
-                what = next(each.what for each in FEATURES if each.name == feature.name)
-                message = f"this kernel lacks {what}; everything is as it was"
+                message = f"this kernel lacks {feature.what}; everything is as it was"
                 hint = first_kernel(feature.name)
                 return FeatureRefused(learned.without(feature.name), message, hint)
         return None

@@ -7,9 +7,8 @@ to someone else, is left as it is, and makes the undo incomplete. An undo may be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from damonpolicy.engine.journal import Unwritten
 from damonpolicy.engine.undo_context import Undoing, Undone
@@ -34,46 +33,33 @@ def undo(machine: Machine, journal: Unwritten, *, overwrite: bool = False) -> Un
     result = Undone()
     for _ in range(_PASSES):
         result.begin()
-        _one_pass(Undoing(machine, journal, result, overwrite=overwrite))
+        settings = _Settings(machine, journal, result, overwrite=overwrite)
+        slots = Slots(machine, journal, result, overwrite=overwrite)
+        for step in (
+            partial(settings.put_back, "modules"),
+            partial(settings.put_back, "restore"),
+            slots.stop_started,
+            slots.restore,
+            partial(settings.put_back, "settings"),
+            settings.hand_over,
+            slots.compare,
+            settings.compare,
+        ):
+            with result.noting():  # a step that fails is noted, and the others still run
+                step()
         if not result.problems or result.theirs or result.waited:
             break
     return result
 
 
-def _one_pass(undoing: Undoing) -> None:
-    """Take every step; a step that fails is noted, and the others still run."""
-    settings, slots = _Settings(undoing), Slots(undoing)
-    steps: tuple[Callable[[], None], ...] = (
-        lambda: settings.put_back("modules"),
-        lambda: settings.put_back("restore"),
-        slots.stop_started,
-        slots.restore,
-        lambda: settings.put_back("settings"),
-        settings.hand_over,
-        slots.compare,
-        settings.compare,
-    )
-    for step in steps:
-        try:
-            step()
-        except OSError as error:
-            undoing.result.failed(error)
-
-
-class _Settings:
+class _Settings(Undoing):
     """The undo of settings, including DAMON's modules."""
-
-    def __init__(self, undoing: Undoing) -> None:
-        self.undoing = undoing
-        self.machine = undoing.machine
-        self.intended = undoing.intended
-        self.result = undoing.result
 
     def put_back(self, phase: Phase) -> None:
         """Restore settings in reverse order; those that the plan restored late come first."""
         for operation in reversed(self.intended):
             if operation.kind == "setting" and operation.phase == phase:
-                with self._telling():
+                with self.result.noting():
                     self._put_back(operation)
 
     def _put_back(self, operation: Operation) -> None:
@@ -81,20 +67,12 @@ class _Settings:
         if now == normalise(operation.before) or self._kernels(operation):
             return
         ours = now == normalise(operation.after) or self._chosen(operation.path)
-        if ours or self.undoing.overwrite:
-            self.undoing.do(operation.inverse)
+        if ours or self.overwrite:
+            self.do(operation.inverse)
         else:
             self.result.leave(
                 f"`{operation.path}` is neither what it was nor what was written: it is left as it is"
             )
-
-    @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Note an unreadable file as a problem, and go on with the next."""
-        try:
-            yield
-        except OSError as error:
-            self.result.failed(error)
 
     def _kernels(self, operation: Operation) -> bool:
         """Return whether the kernel itself sets this, once its advisor is on again."""
@@ -113,24 +91,24 @@ class _Settings:
     def hand_over(self) -> None:
         """Take back the regions that the kernel has chosen, and hand the rest over again."""
         written = {each.path for each in self.intended if each.kind == "setting"}
-        for path, before in self.undoing.before.settings.items():
+        for path, before in self.before.settings.items():
             if path in written or not self._chosen(path):
                 continue
-            with self._telling():
+            with self.result.noting():
                 now = read_value(self.machine, path)
                 if now != before:
-                    self.undoing.do(Operation("setting", "settings", path, now, before))
+                    self.do(Operation("setting", "settings", path, now, before))
         for operation in self.intended:
             if operation.kind == "inputs":
-                with self._telling():
+                with self.result.noting():
                     self._hand_over(operation)
 
     def _hand_over(self, operation: Operation) -> None:
         module = module_of(operation.path)
         switch = parameter_path(module, "enabled")
         if read_value(self.machine, switch) == "Y":
-            self.undoing.do(replace(operation, before="N", after="Y"))
-        elif self.undoing.do(Operation("setting", "modules", switch, "N", "Y")):
+            self.do(replace(operation, before="N", after="Y"))
+        elif self.do(Operation("setting", "modules", switch, "N", "Y")):
             self.result.remark(f"{module} was started again: its results are lost")
 
     def compare(self) -> None:
@@ -140,7 +118,7 @@ class _Settings:
             if operation.kind == "setting" and not self._kernels(operation):
                 first.setdefault(operation.path, operation)
         for path, operation in first.items():
-            with self._telling():
+            with self.result.noting():
                 content = read_value(self.machine, path)
                 if normalise(content) != normalise(operation.before):
                     self.result.problems.append(f"`{path}` holds `{content}`")

@@ -1,20 +1,27 @@
-"""The context and the result of an undo."""
+"""What the parts of an undo share, and its result."""
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from typing import Any, cast
 
 from damonpolicy.base.errors import system_error
-from damonpolicy.engine.execute import OperationFailed, patience, perform
+from damonpolicy.engine.execute import OperationFailed, longest_hold, patience, perform
 from damonpolicy.engine.journal import Thread, Unwritten
-from damonpolicy.engine.retries import deadline_amid, longest_hold, patient
 from damonpolicy.kernel.damon.tree import Tree
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.machine import Machine
+from damonpolicy.plan.online import pids
 from damonpolicy.plan.state import Managed
 
 __all__ = ("Undoing", "Undone", "put_right")
+
+
+_PAUSE = 0.05
 
 
 class Undone:
@@ -47,6 +54,14 @@ class Undone:
         if text not in self.remarks:
             self.remarks.append(text)
 
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Note a failed read or write of the block, and go on after it."""
+        try:
+            yield
+        except OSError as error:
+            self.failed(error)
+
     def failed(self, error: OSError | OperationFailed) -> None:
         """Note a failed read or write."""
         self.waited = self.waited or error.errno in (errno.EBUSY, errno.ETIMEDOUT)
@@ -55,8 +70,30 @@ class Undone:
         )
 
 
+class _Patient:
+    """A machine whose reads are tried again while someone else holds DAMON's lock."""
+
+    def __init__(self, machine: Machine, seconds: float) -> None:
+        self._machine = machine
+        self._seconds = seconds
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._machine, name)
+        return partial(self._asked, found) if name in ("read", "read_bytes") else found
+
+    def _asked(self, ask: Callable[[str], Any], path: str) -> Any:
+        end = self._machine.monotonic() + self._seconds
+        while True:
+            try:
+                return ask(path)
+            except OSError as error:
+                if error.errno != errno.EBUSY or self._machine.monotonic() >= end:
+                    raise
+            self._machine.sleep(_PAUSE)
+
+
 class Undoing:
-    """The shared context of an undo's steps: the machine, the journal, the result."""
+    """What the parts of an undo share: the machine, the journal, the result."""
 
     def __init__(
         self, machine: Machine, journal: Unwritten, result: Undone, *, overwrite: bool
@@ -70,7 +107,7 @@ class Undoing:
         self.result = result
         self.hold = longest_hold(self.header)
         """The seconds for which someone else may hold DAMON's lock."""
-        self.machine = patient(machine, self.hold)
+        self.machine = cast("Machine", _Patient(machine, self.hold))
         self.intended = [
             operation
             for index, operation in enumerate(self.header.operations)
@@ -88,10 +125,7 @@ class Undoing:
 
     def attempt(self, operation: Operation) -> None:
         """Do one operation; raises OperationFailed."""
-        if operation.kind == "inputs":
-            seconds = patience(self.machine, operation, self.header.operations)
-        else:
-            seconds = deadline_amid(self.header, operation.slot)
+        seconds = patience(self.machine, operation, self.header)
         perform(self.machine, operation, seconds, lock=self.hold)
 
 
@@ -99,10 +133,10 @@ def put_right(managed: Managed, undone: Undone) -> Managed:
     """Return the managed set after an undo: as before, except new threads and ended processes."""
     slots = {}
     for slot, record in managed.slots.items():
-        pid, start = undone.restarted.get(slot, (record.pid, record.start))
+        pid, start = undone.restarted.get(slot, record.thread)
         if slot in undone.living:
             files = undone.living[slot]
-            left = {text for path, text in files.items() if path.endswith("/pid_target")}
+            left = pids(files)
             members = tuple(member for member in record.members if str(member[0]) in left)
             record = replace(record, files=files, members=members)  # noqa: PLW2901
         slots[slot] = replace(record, pid=pid, start=start)

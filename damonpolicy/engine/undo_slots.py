@@ -1,51 +1,134 @@
-"""The undo of slots: their files, their running configuration, and which of them run."""
+"""The undo of slots: their files, their running configuration, and which of them run.
+
+Before it does something, it asks what was, what is, and whose what runs is.
+"""
 
 from __future__ import annotations
 
-from damonpolicy.engine.execute import OperationFailed, alive
-from damonpolicy.engine.retries import deadline_amid
-from damonpolicy.engine.undo_facts import SlotFacts
+from damonpolicy.engine.execute import OperationFailed, alive, deadline_amid, thread_of
+from damonpolicy.engine.journal import Unwritten
+from damonpolicy.engine.undo_context import Undoing, Undone
+from damonpolicy.engine.watch import Known
 from damonpolicy.kernel.damon.tree import (
     Tree,
     configuration,
+    differing,
     fed,
     held,
     is_volatile,
+    kdamond_path,
     slot_numbers,
     slot_tree,
     snapshot,
     startable,
 )
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
+from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.host import starts
-from damonpolicy.kernel.system.machine import KDAMONDS
+from damonpolicy.kernel.system.machine import KDAMONDS, Machine, read_value
 from damonpolicy.plan import online
-from damonpolicy.plan.diff import changes, differing
-from damonpolicy.plan.ir import CompiledKdamond
+from damonpolicy.plan.diff import changes
+from damonpolicy.plan.ir import CompiledKdamond, by_name
 from damonpolicy.plan.missing import without_gone
 from damonpolicy.plan.uncommitted import unfed
 
 __all__ = ("Slots",)
 
-_EMPTY = {"contexts/nr_contexts": "0"}
-_SAMPLE = "contexts/0/monitoring_attrs/intervals/sample_us"
-_TARGETS = "contexts/0/targets/nr_targets"
+_EMPTY = {Kdamond().contexts.path: "0"}
+_SAMPLE = Kdamond().intervals.sample.path
 _TRIES = 5
 """The number of times a command is repeated because processes end meanwhile."""
 
 
-class Slots(SlotFacts):
+class Slots(Undoing):
     """Restores the slots of a transaction to their earlier state."""
+
+    def __init__(
+        self, machine: Machine, journal: Unwritten, result: Undone, *, overwrite: bool
+    ) -> None:
+        super().__init__(machine, journal, result, overwrite=overwrite)
+        self.slots = sorted({each.slot for each in self.header.operations if each.slot >= 0})
+        self.recounted = any(each.slot < 0 and each.kind == "count" for each in self.intended)
+        self.known = Known(self.header)
+        self.theirs: set[int] = set()
+        """Slots in which someone else runs a kdamond, where nothing is written."""
+        self.gone: set[int] = set()
+        self.miscounted = False
+        """Whether the number of slots stays as someone else set it."""
+        self.deserted: set[int] = set()
+        """Slots whose kdamond ran, but has no process left to monitor."""
+
+    # What was
+
+    def _old(self, slot: int) -> dict[str, str]:
+        return slot_tree(self.before.tree, slot)
+
+    def _ran(self, slot: int) -> Tree:
+        """Return what the kdamond ran: its last verified commit, ignoring later staging."""
+        record = self.managed.slots.get(slot)
+        if record is not None and record.thread == self.before.thread(slot):
+            return configuration(record.files)
+        return configuration(self._old(slot))
+
+    # What is
+
+    def _now(self, slot: int) -> dict[str, str]:
+        return slot_tree(snapshot(self.machine, slots=[slot]), slot)
+
+    def _is_on(self, slot: int) -> bool:
+        path = kdamond_path(slot, Kdamond().state.path)
+        return self.machine.exists(path) and read_value(self.machine, path) == "on"
+
+    def _known_thread(self, slot: int) -> bool:
+        known = {self.before.thread(slot), *self.progress.restarted.get(slot, ())}
+        if slot in self.managed.slots:
+            known.add(self.managed.slots[slot].thread)
+        return thread_of(self.machine, slot) in known
+
+    def _unnoted(self, slot: int) -> bool:
+        """Return whether an undo has started the running kdamond, but could not record the thread.
+
+        It was killed between the two, or could not write; we had stopped the earlier kdamond, and
+        all files are as before. Even if someone else had started it, it is the wanted one.
+        """
+        stopped = slot in self.progress.restarting or self._intended(slot, "off")
+        return stopped and not differing(self._now(slot), configuration(self._old(slot)))
+
+    def _of_transaction(self, slot: int) -> bool:
+        """Return whether the transaction has started the running kdamond."""
+        started = self.progress.started.get(slot, set())
+        if thread_of(self.machine, slot) in started:
+            return True
+        # killed between the `on` and the note of its thread: all bytes are ours then
+        intended = self._intended(slot, "on") and not started
+        return intended and not self.known.strangers(slot, self._now(slot))
+
+    def _intended(self, slot: int, *words: str) -> bool:
+        return any(
+            each.kind == "command" and each.slot == slot and each.after in words
+            for each in self.intended
+        )
+
+    def _must_commit(self, slot: int) -> bool:
+        """Return whether the running configuration may differ from before: files prove nothing."""
+        if not (self.before.running(slot) and self._is_on(slot)):
+            return False
+        again = slot in self.progress.restarted or slot in self.progress.restarting
+        committed = self.overwrite or again or self._intended(slot, "commit")
+        return committed or not self._known_thread(slot)
 
     # Steps
 
     def stop_started(self) -> None:
         """Stop the kdamonds that the transaction has started."""
         for slot in self.slots:
-            if not self._is_on(slot) or (self._was_on(slot) and self._of_before(slot)):
+            earlier = self.before.running(slot)  # or an undo has started it
+            if not self._is_on(slot) or (
+                earlier and (self._known_thread(slot) or self._unnoted(slot))
+            ):
                 continue
-            if self._of_transaction(slot) or self.undoing.overwrite:
-                self.undoing.do(Operation.command(slot, "off"))
+            if self._of_transaction(slot) or self.overwrite:
+                self.do(Operation.command(slot, "off"))
             else:
                 self.result.leave(f"slot {slot} was started by someone else")
                 self.theirs.add(slot)
@@ -55,41 +138,40 @@ class Slots(SlotFacts):
         slots = self.slots
         if self._recount():
             slots = slot_numbers(self.before.tree)
-            if self.undoing.overwrite:  # whoever removed them has stopped their kdamonds
+            if self.overwrite:  # whoever removed them has stopped their kdamonds
                 self.slots = sorted({*self.slots, *slots})
         now = snapshot(self.machine)
         for slot in slots:
             if slot in self.theirs:
                 continue
-            try:
-                if slot in slot_numbers(now):
+            if slot in slot_numbers(now):
+                with self.result.noting():
                     self._restore(slot)
-                elif self._was_on(slot):
-                    self._tell_gone(slot)
-            except OSError as error:
-                self.result.failed(error)
+            elif self.before.running(slot) and self.miscounted:
+                self.result.remark(f"slot {slot} is gone: nothing runs there again")
+                self.gone.add(slot)
 
     def _restore(self, slot: int) -> None:
-        commits, was_on, is_on = self._must_commit(slot), self._was_on(slot), self._is_on(slot)
+        commits, is_on = self._must_commit(slot), self._is_on(slot)
         kept = configuration(self._old(slot)) or _EMPTY
         kept = {**fed(self._old(slot), kept), **kept}
-        if not was_on or (is_on and not commits):
+        if not self.before.running(slot) or (is_on and not commits):
             self._stage(slot, kept)
             return
-        ran, after = self._ran(slot), self.undoing.header.after.get(slot, {})
+        ran, after = self._ran(slot), self.header.after.get(slot, {})
         # Schemes would act on the memory of another process; or a commit that the plan has not
         # foreseen would wait for watermarks (see `online.change`, which restarts alike).
         sleeps = not self._intended(slot, "commit") and not self._answers(slot, ran)
         strays = online.shifts((ran, after), ran) and online.acts(ran)
         if commits and (sleeps or strays):
-            if not self.undoing.do(Operation.command(slot, "off")):
+            if not self.do(Operation.command(slot, "off")):
                 return
             commits = False
         # A start needs intervals within its bounds; a new directory has others.
         begins = not commits or online.retuned(after, ran)
         if commits and not begins and is_volatile(_SAMPLE, self._old(slot)):
             # the files show tuned intervals then, so that the commit does not set them back
-            self.undoing.do(Operation.command(slot, "update_tuned_intervals"))
+            self.do(Operation.command(slot, "update_tuned_intervals"))
         if begins:
             ran = {**startable(self._old(slot)), **ran}
         ran = {**fed(self._old(slot), ran), **ran}
@@ -102,7 +184,8 @@ class Slots(SlotFacts):
                     return
                 break
         else:
-            if commits and unfed(self._uncommitted(slot), ran, after):
+            kdamond = self._kdamond(slot)
+            if commits and kdamond and unfed(kdamond.uncommitted, ran, after):
                 if not self._with_living(slot, "commit", (ran,)):
                     return
         if differing(ran, kept) and slot not in self.result.living:
@@ -110,15 +193,9 @@ class Slots(SlotFacts):
 
     def _kdamond(self, slot: int) -> CompiledKdamond | None:
         """Return the record of a slot's kdamond."""
-        managed = self.undoing.managed
-        name = managed.slots[slot].kdamond if slot in managed.slots else ""
-        every = (each for policy in managed.policies.values() for each in policy.kdamonds)
-        return next((each for each in every if each.full_name == name), None)
-
-    def _uncommitted(self, slot: int) -> tuple[str, ...]:
-        """Return what this kernel may ignore in a commit."""
-        kdamond = self._kdamond(slot)
-        return kdamond.uncommitted if kdamond else ()
+        managed = self.managed
+        record = managed.slots.get(slot)
+        return by_name(managed.policies).get(record.kdamond) if record else None
 
     def _answers(self, slot: int, ran: Tree) -> bool:
         """Return whether this kernel answers a commit even while the schemes sleep."""
@@ -129,7 +206,7 @@ class Slots(SlotFacts):
     def _stage(self, slot: int, wanted: Tree, *, anew: bool = False) -> bool:
         """Write files, and return whether they read back; keep others' writes."""
         now = self._now(slot)
-        strangers = [] if self.undoing.overwrite else self.known.strangers(slot, now)
+        strangers = [] if self.overwrite else self.known.strangers(slot, now)
         for path in strangers:
             self.result.leave(f"`{slot}/{path}` was changed by someone else: it is left as it is")
         if any(path not in wanted for path in strangers):
@@ -140,8 +217,13 @@ class Slots(SlotFacts):
         """Write files, and return whether they read back: nothing else is ever committed."""
         operations, tree = changes(slot, self._now(slot), wanted, anew=anew)
         # a goal that the transaction or an earlier pass has made again holds 0
-        operations += [_feed(slot, path, tree, wanted) for path in _unfed(tree, wanted)]
-        failed = [each for each in operations if not self.undoing.do(each)]
+        operations += [
+            Operation(
+                "write", "stage", kdamond_path(slot, path), held(path, tree), wanted[path], slot
+            )
+            for path in _unfed(tree, wanted)
+        ]
+        failed = [each for each in operations if not self.do(each)]
         now = self._now(slot)
         wrong = [*differing(now, wanted), *_unfed(now, wanted)]
         if wrong and not failed:
@@ -166,13 +248,13 @@ class Slots(SlotFacts):
             if left is None:
                 # the transaction's processes may live, but the kdamond was to end with its own
                 if word == "commit" and self._is_on(slot):
-                    if not self.undoing.do(Operation.command(slot, "off")):
+                    if not self.do(Operation.command(slot, "off")):
                         return False
                 self.deserted.add(slot)
                 self.result.remark(f"slot {slot}: all its processes have ended")
                 return False
             if word == "commit" and online.acts(left) and online.shifts(running, left):
-                if not self.undoing.do(Operation.command(slot, "off")):
+                if not self.do(Operation.command(slot, "off")):
                     return False
                 before, word = "off", "on"
             taken = without_gone(left, self.machine)
@@ -199,21 +281,21 @@ class Slots(SlotFacts):
     def _commanded(self, slot: int, before: str, word: str) -> OperationFailed | None:
         """Send a command, and record the thread that it started; return why it failed."""
         if word == "on":
-            self.undoing.journal.restarting(slot)
+            self.journal.note({"restarting": slot}, must=False)
         try:
-            self.undoing.attempt(Operation.command(slot, word, before))
+            self.attempt(Operation.command(slot, word, before))
         except OperationFailed as error:
             return error
         if word == "on":
-            thread = self._thread(slot)
-            self.undoing.journal.restarted(slot, thread)
+            thread = thread_of(self.machine, slot)
+            self.journal.note({"restarted": [slot, *thread]}, must=False)
             text = f"the kdamond of slot {slot} was started again: its results are lost"
             self.result.remark(text)
         return None
 
     def _left(self, slot: int, tree: dict[str, str]) -> dict[str, str] | None:
         """Return a tree without targets whose process has ended; None if none is left."""
-        record = self.undoing.managed.slots.get(slot)
+        record = self.managed.slots.get(slot)
         known = dict(record.members if record else ())
 
         def lives(pid: int) -> bool:  # identified by pid and start time
@@ -221,24 +303,25 @@ class Slots(SlotFacts):
             return bool(start) and known.get(pid, start) == start
 
         living = online.without_dead(tree, lives)
-        return None if living != tree and living.get(_TARGETS, "0") == "0" else living
+        return None if living != tree and not online.pids(living) else living
 
     # The number of slots
 
     def _recount(self) -> bool:
         """Restore the number of slots, all of them empty; return whether that was done."""
-        now, count = snapshot(self.machine), self.before.tree.get("nr_kdamonds", "0")
-        found = now.get("nr_kdamonds", "0")
-        if found == count or not (self.recounted or self.undoing.overwrite):
+        now = snapshot(self.machine)
+        found, wanted = Kdamonds(now).count, Kdamonds(self.before.tree).count
+        if found.text == wanted.text or not (self.recounted or self.overwrite):
             return False
         if self._configured(now):
-            self.miscounted = self.undoing.overwrite
+            self.miscounted = self.overwrite
             return False
-        write = Operation("count", "stage", f"{KDAMONDS}/nr_kdamonds", found, count)
-        if not self.undoing.overwrite:
-            return self.undoing.do(write)
+        path = f"{KDAMONDS}/{found.path}"
+        write = Operation("count", "stage", path, found.text, wanted.text)
+        if not self.overwrite:
+            return self.do(write)
         try:
-            self.undoing.attempt(write)
+            self.attempt(write)
         except OperationFailed as error:
             self.miscounted = True
             self.result.remark(str(error))
@@ -253,18 +336,13 @@ class Slots(SlotFacts):
             if slot not in self.slots and self.known.strangers(slot, slot_tree(now, slot))
         ]
         for slot in kept:
-            told = self.result.remark if self.undoing.overwrite else self.result.leave
+            told = self.result.remark if self.overwrite else self.result.leave
             told(f"slot {slot} was configured by someone else: it is left as it is")
-        if self.undoing.overwrite:
+        if self.overwrite:
             return bool(kept)
         touched = (slot for slot in self.slots if slot in slot_numbers(now))
         theirs = any(self.known.strangers(slot, slot_tree(now, slot)) for slot in touched)
         return bool(kept) or theirs or bool(self.theirs)
-
-    def _tell_gone(self, slot: int) -> None:
-        if self.miscounted:
-            self.result.remark(f"slot {slot} is gone: nothing runs there again")
-            self.gone.add(slot)
 
     # The result
 
@@ -272,8 +350,8 @@ class Slots(SlotFacts):
         """Verify: the undo is complete if everything is as before."""
         now = snapshot(self.machine)
         taken = any(slot not in slot_numbers(now) for slot in self.slots)
-        ours = self.recounted or self.undoing.overwrite or taken
-        same = now.get("nr_kdamonds") == self.before.tree.get("nr_kdamonds")
+        ours = self.recounted or self.overwrite or taken
+        same = slot_numbers(now) == slot_numbers(self.before.tree)
         if ours and not same and not self.miscounted:
             self.result.leave("the number of slots is not what it was")
         for slot in slot_numbers(self.before.tree) if self.recounted else self.slots:
@@ -292,26 +370,20 @@ class Slots(SlotFacts):
             self.result.problems.append(f"{first}{more} not as before")
         if slot in self.deserted or slot in self.theirs:
             return  # as if its last process had ended a moment before
-        if not self._was_on(slot):
-            if now.get(f"{slot}/state") == "on":
+        if not self.before.running(slot):
+            if Kdamonds(now)[slot].state.text == "on":
                 self.result.problems.append(f"the kdamond of slot {slot} is still on")
             return
-        seconds = deadline_amid(self.undoing.header, slot)
-        pid, reason = alive(self.machine, slot, seconds, lock=self.undoing.hold)
+        seconds = deadline_amid(self.header, slot)
+        pid, reason = alive(self.machine, slot, seconds, lock=self.hold)
         if pid < 0:
             self.result.problems.append(f"the kdamond of slot {slot} is not on: {reason}")
             return
         thread = (pid, starts(self.machine, pid))
-        record = self.undoing.managed.slots.get(slot)
-        if record is not None and thread != (record.pid, record.start):
+        record = self.managed.slots.get(slot)
+        if record is not None and thread != record.thread:
             self.result.restarted[slot] = thread
 
 
 def _unfed(now: Tree, wanted: Tree) -> list[str]:
     return [path for path, value in fed(wanted, wanted).items() if held(path, now) != value]
-
-
-def _feed(slot: int, path: str, now: Tree, wanted: Tree) -> Operation:
-    return Operation(
-        "write", "stage", kdamond_path(slot, path), held(path, now), wanted[path], slot
-    )

@@ -1,4 +1,8 @@
-"""Verification of a transaction: everything is read back before it counts as done."""
+"""Verification of a transaction: everything is read back before it counts as done.
+
+A kdamond's processes have to be the ones that were found: the kernel looks pids up at each commit
+and start, and knows no start times.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,28 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from damonpolicy.engine.identities import reused
 from damonpolicy.engine.journal import Header
 from damonpolicy.engine.watch import Watch
 from damonpolicy.kernel.damon.tree import (
     Tree,
     configuration,
+    differing,
     held,
     is_volatile,
+    kdamond_path,
     slot_tree,
     snapshot,
     under,
 )
-from damonpolicy.kernel.operation import Operation, kdamond_path
-from damonpolicy.kernel.system.machine import KDAMONDS, Machine, read_or, read_value
-from damonpolicy.plan.diff import differing
+from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
+from damonpolicy.kernel.operation import Operation
+from damonpolicy.kernel.system.host import pids, starts
+from damonpolicy.kernel.system.machine import Machine, read_or, read_value
+from damonpolicy.plan.ir import Member
 from damonpolicy.plan.plan import KdamondPlan, Plan
 from damonpolicy.plan.state import Managed, SettingRecord, SlotRecord
 
-__all__ = ("Unverified", "Verification", "read_back")
+__all__ = ("Unverified", "all_gone", "dead", "looks_pids_up", "read_back", "verified")
 
 
 class Unverified(Exception):
@@ -35,88 +42,75 @@ class Unverified(Exception):
         self.about = ((kdamond, path), (kdamond, ""))
 
 
-class Verification:
-    """The comparison of the machine with a plan."""
+def verified(machine: Machine, plan: Plan, header: Header, watch: Watch) -> Managed:
+    """Read everything back; the result is what the state file will say.
 
-    def __init__(self, machine: Machine, plan: Plan, header: Header, watch: Watch) -> None:
-        self.machine = machine
-        self.plan = plan
-        self.header = header
-        self.watch = watch
-
-    def verified(self) -> Managed:
-        """Read everything back; the result is what the state file will say.
-
-        Raises Unverified if the machine is not in the wanted state.
-        """
-        tree = snapshot(self.machine) if self.plan.operations else self.watch.current.tree
-        self._compare_count(tree)
-        slots: dict[int, SlotRecord] = {}
-        for each in self.plan.kdamonds:
-            if each.slot < 0 or (f"{each.slot}/state" not in tree and not each.runs):
-                continue
-            now = slot_tree(tree, each.slot)
-            if each.action != "keep":
-                self._compare(each, now)
-            thread = self.watch.thread(each.slot, tree)
-            if thread != self.watch.threads.get(each.slot):
-                message = f"the kdamond `{each.name}` has ended, or another one runs in its slot"
-                raise Unverified(message, each.name)
-            if each.action == "keep":
-                record = self.header.managed.slots[each.slot]
-                slots[each.slot] = replace(record, names=each.names, members=each.members)
-                continue
-            gone = reused(self.machine, each.members)
-            if gone:
-                message = f"the process {gone} ended, and another one has its pid"
-                raise Unverified(message, each.name)
-            if each.runs:
-                pid, start = thread or (-1, 0)
-                slots[each.slot] = SlotRecord(
-                    each.name,
-                    configuration(now),
-                    pid,
-                    start,
-                    each.members,
-                    each.names,
-                    each.cgroups,
-                )
-        settings = {
-            each.path: SettingRecord(
-                each.original,
-                read_or(self.machine, each.path) if each.chosen else each.after,
-                each.users,
-                each.chosen,
+    Raises Unverified if the machine is not in the wanted state.
+    """
+    tree = snapshot(machine) if plan.operations else watch.current.tree
+    _compare_count(tree, header, watch.current.tree)
+    slots: dict[int, SlotRecord] = {}
+    for each in plan.kdamonds:
+        there = Kdamonds(tree)[each.slot].state.present
+        if each.slot < 0 or not (there or each.runs):
+            continue
+        now = slot_tree(tree, each.slot)
+        if each.action != "keep":
+            _compare(each, now)
+        thread = watch.thread(each.slot, tree)
+        if thread != watch.threads.get(each.slot):
+            message = f"the kdamond `{each.name}` has ended, or another one runs in its slot"
+            raise Unverified(message, each.name)
+        if each.action == "keep":
+            record = header.managed.slots[each.slot]
+            slots[each.slot] = replace(record, names=each.names, members=each.members)
+            continue
+        if gone := _reused(machine, each.members):
+            message = f"the process {gone} ended, and another one has its pid"
+            raise Unverified(message, each.name)
+        if each.runs:
+            files, (pid, start) = configuration(now), thread or (-1, 0)
+            slots[each.slot] = SlotRecord(
+                each.name, files, pid, start, each.members, each.names, each.cgroups
             )
-            for each in self.plan.settings
-            if each.users or each.owed
-        }
-        return replace(
-            self.header.managed,
-            boot_id=self.plan.boot_id,
-            transaction=self.header.transaction,
-            generation=self.header.generation,
-            policies=self.plan.policies,
-            slots=slots,
-            settings=settings,
-            slots_before=self.plan.slots_before,
-            pending=self.header.pending,
+    settings = {
+        each.path: SettingRecord(
+            each.original,
+            read_or(machine, each.path) if each.chosen else each.after,
+            each.users,
+            each.chosen,
         )
+        for each in plan.settings
+        if each.users or each.owed
+    }
+    return replace(
+        header.managed,
+        boot_id=plan.boot_id,
+        transaction=header.transaction,
+        generation=header.generation,
+        policies=plan.policies,
+        slots=slots,
+        settings=settings,
+        slots_before=plan.slots_before,
+        pending=header.pending,
+    )
 
-    def _compare_count(self, tree: Tree) -> None:
-        """Raise Unverified if the number of slots is wrong."""
-        path = f"{KDAMONDS}/nr_kdamonds"
-        counts = [each.after for each in self.header.operations if each.path == path]
-        wanted = counts[-1] if counts else self.watch.current.tree.get("nr_kdamonds")
-        if tree.get("nr_kdamonds") != wanted:
-            raise Unverified(f"there are {tree.get('nr_kdamonds')} slots and not {wanted}", "")
 
-    def _compare(self, each: KdamondPlan, now: dict[str, str]) -> None:
-        _tell(each.slot, each.name, now, each.after, differing(now, each.after))
-        on = now["state"] == "on"
-        if on != each.runs:
-            state = "on" if on else "off"
-            raise Unverified(f"the kdamond `{each.name}` is {state} after all", each.name)
+def _compare_count(tree: Tree, header: Header, before: Tree) -> None:
+    """Raise Unverified if the number of slots is wrong."""
+    found = Kdamonds(tree).count
+    counts = [each.after for each in header.operations if each.relative == found.path]
+    wanted = counts[-1] if counts else Kdamonds(before).count.text
+    if found.text != wanted:
+        raise Unverified(f"there are {found.text} slots and not {wanted}", "")
+
+
+def _compare(each: KdamondPlan, now: dict[str, str]) -> None:
+    _tell(each.slot, each.name, now, each.after, differing(now, each.after))
+    on = Kdamond(now).state.text == "on"
+    if on != each.runs:
+        state = "on" if on else "off"
+        raise Unverified(f"the kdamond `{each.name}` is {state} after all", each.name)
 
 
 def read_back(
@@ -157,3 +151,32 @@ def _tell(slot: int, name: str, now: Tree, wanted: Tree, wrong: Sequence[str]) -
             f" ({len(wrong) - 1} more files differ)" if len(wrong) > 1 else ""
         )
         raise Unverified(message, name, path)
+
+
+def looks_pids_up(operation: Operation) -> bool:
+    """Return whether the kernel looks up the pids of a slot in an operation."""
+    return operation.kind == "command" and operation.after in ("on", "commit")
+
+
+def dead(machine: Machine, members: Sequence[Member]) -> set[int]:
+    """Return the pids that belong to no process any more, or to another one.
+
+    This reads a file for each, and others may end meanwhile: so a last step checks all at once.
+    """
+    if not members:
+        return set()
+    other = {pid for pid, start in members if starts(machine, pid) != start}
+    here = set(pids(machine))
+    return other | {pid for pid, _ in members if pid not in here}
+
+
+def all_gone(machine: Machine, members: Sequence[Member]) -> int:
+    """Return the first pid if no process is left; 0 if one lives, or there were none."""
+    lives = any(starts(machine, pid) == start for pid, start in members)
+    return 0 if lives or not members else members[0][0]
+
+
+def _reused(machine: Machine, members: Sequence[Member]) -> int:
+    """Return a pid that now belongs to another process, 0 if there is none."""
+    known = ((pid, start, starts(machine, pid)) for pid, start in members)
+    return next((pid for pid, start, now in known if now and now != start), 0)

@@ -1,30 +1,39 @@
 """Protection of others' slots: a transaction never wipes, stops or commits them.
 
 The kernel knows no owner. So slots are checked again before the first write, and before each write
-that wipes; a kdamond that runs is known by its pid and start time.
+that wipes; a kdamond that runs is known by its pid and start time. Others have written the files
+with neither an old, a new, nor a default value.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
+
 from damonpolicy.base.errors import Foreign
-from damonpolicy.engine.execute import OperationFailed, alive
-from damonpolicy.engine.foreign import Known
+from damonpolicy.engine.execute import OperationFailed, alive, thread_of
 from damonpolicy.engine.journal import Header, Thread
+from damonpolicy.kernel.damon.schema import COUNTS, default
 from damonpolicy.kernel.damon.tree import (
     Tree,
     configuration,
+    differing,
     empty_slot,
-    slot_numbers,
+    is_volatile,
     slot_tree,
     snapshot,
 )
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.damon.view import Kdamond, Kdamonds, Scheme
+from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import Machine, read_value
-from damonpolicy.plan.diff import differing
 from damonpolicy.plan.machine_state import Current
 
-__all__ = ("Watch",)
+__all__ = ("Known", "Watch")
+
+_LISTS = (Kdamond().targets, Scheme().filters)
+_PART = rf"(.*(?:{'|'.join(each.name for each in _LISTS)}))/\d+/(.+)\Z"
+_COUNTS = tuple(f"/{COUNTS[each.name]}" for each in _LISTS)
 
 
 class Watch:
@@ -48,9 +57,7 @@ class Watch:
     def known(self) -> Known:
         """The values that are ours or were there; built on demand, as plans may be replaced."""
         if self._known is None:
-            header = self.header
-            committed = {slot: record.files for slot, record in header.managed.slots.items()}
-            self._known = Known(header.before, header.after, header.operations, committed)
+            self._known = Known(self.header)
         return self._known
 
     def unchanged(self) -> None:
@@ -58,10 +65,11 @@ class Watch:
 
         All slots count if their number is written, which wipes them.
         """
-        touched = {each.slot for each in self.header.operations}
-        slots = self.current.slots if -1 in touched and self._recounts() else sorted(touched - {-1})
+        operations, slots = self.header.operations, self.current.slots
+        if not any(each.kind == "count" and each.slot < 0 for each in operations):
+            slots = sorted({each.slot for each in operations} - {-1})
         now = snapshot(self.machine, slots=slots)
-        if now.get("nr_kdamonds") != self.current.tree.get("nr_kdamonds"):
+        if len(Kdamonds(now)) != len(self.current.slots):
             raise _meanwhile("the number of slots was changed")
         for slot in slots:
             if slot not in self.current.slots:
@@ -71,15 +79,11 @@ class Watch:
             ):
                 raise _meanwhile(f"slot {slot} was changed")
 
-    def _recounts(self) -> bool:
-        return any(each.kind == "count" and each.slot < 0 for each in self.header.operations)
-
     def thread(self, slot: int, tree: Tree) -> Thread | None:
         """Return the thread that runs in a slot, None while it is off."""
-        if tree.get(f"{slot}/state") != "on":
-            return None
-        pid = int(tree.get(f"{slot}/pid", "-1"))
-        return pid, starts(self.machine, pid)
+        kdamond = Kdamonds(tree)[slot]
+        pid = kdamond.pid.number
+        return (pid, starts(self.machine, pid)) if kdamond.state.text == "on" else None
 
     def before_wiping(self, operation: Operation) -> None:
         """Raise OperationFailed if a count would wipe others' writes."""
@@ -93,7 +97,7 @@ class Watch:
             raise OperationFailed(operation, f"someone else has written `{now}`")
         if now == "0":
             return  # there is nothing to wipe
-        every = slot_numbers(self.current.tree) if operation.slot < 0 else [operation.slot]
+        every = self.current.slots if operation.slot < 0 else [operation.slot]
         tree = snapshot(self.machine, slots=every)
         for slot in every:
             own = slot_tree(tree, slot)
@@ -101,15 +105,14 @@ class Watch:
                 raise OperationFailed(operation, f"someone else has configured slot {slot}")
             if self.thread(slot, tree) != self.threads.get(slot):
                 raise OperationFailed(operation, f"someone else has started or stopped slot {slot}")
-            strangers = self.known.strangers(slot, own)
-            if strangers:
+            if strangers := self.known.strangers(slot, own):
                 what = f"someone else has changed `{slot}/{strangers[0]}`"
                 raise OperationFailed(operation, what)
 
     def same_thread(self, operation: Operation) -> None:
         """Raise OperationFailed if the running kdamond is no longer the known one."""
-        pid = int(read_value(self.machine, kdamond_path(operation.slot, "pid")) or "-1")
-        if pid > 0 and (pid, starts(self.machine, pid)) != self.threads.get(operation.slot):
+        thread = thread_of(self.machine, operation.slot)
+        if thread[0] > 0 and thread != self.threads.get(operation.slot):
             raise OperationFailed(operation, "another kdamond runs in this slot now")
 
     def alive(self, operation: Operation, seconds: float) -> None:
@@ -117,9 +120,8 @@ class Watch:
         slot = operation.slot
         pid, reason = alive(self.machine, slot, seconds)
         if pid < 0:
-            raise OperationFailed(
-                operation, f"the kernel took it, but the kdamond is dead: {reason}"
-            )
+            what = f"the kernel took it, but the kdamond is dead: {reason}"
+            raise OperationFailed(operation, what)
         thread = (pid, starts(self.machine, pid))
         if operation.after == "commit" and thread != self.threads.get(slot):
             raise OperationFailed(operation, "another kdamond runs in this slot now")
@@ -130,3 +132,59 @@ def _meanwhile(what: str) -> Foreign:
     return Foreign(
         f"{what} by someone else meanwhile", hint="check with `damonpolicy status`, then try again"
     )
+
+
+class Known:
+    """The values that a transaction allows in the files of the slots."""
+
+    def __init__(self, header: Header) -> None:
+        self._header = header
+        self._written: dict[int, dict[str, set[str]]] = {}
+        for operation in header.operations:
+            if operation.slot >= 0:
+                path = operation.relative.removeprefix(f"{operation.slot}/")
+                texts = self._written.setdefault(operation.slot, {}).setdefault(path, set())
+                texts.update((operation.before, operation.after))
+
+    def strangers(self, slot: int, now: Tree) -> list[str]:
+        """Return the paths of a slot's tree whose content is not ours."""
+        header = self._header
+        old, record = slot_tree(header.before.tree, slot), header.managed.slots.get(slot)
+        # an undo writes what was last verified, too
+        trees = (old, header.after.get(slot, {}), record.files if record else {})
+        written = self._written.get(slot, {})
+        parts = _parts(trees)
+        return [
+            path
+            for path, value in configuration(now).items()
+            if value != default(path)
+            and all(tree.get(path) != value for tree in trees)
+            and value not in written.get(path, ())
+            and not is_volatile(path, old)
+            and not _shorter(path, value, trees, parts)
+        ]
+
+
+def _parts(trees: Iterable[Tree]) -> dict[tuple[str, str], set[str]]:
+    """Return the contents of the files of lists, by list and name, ignoring positions."""
+    parts: dict[tuple[str, str], set[str]] = {}
+    for tree in trees:
+        for path, value in tree.items():
+            if match := re.match(_PART, path):
+                parts.setdefault((match[1], match[2]), set()).add(value)
+    return parts
+
+
+def _shorter(
+    path: str, value: str, trees: Iterable[Tree], parts: Mapping[tuple[str, str], set[str]]
+) -> bool:
+    """Return whether a file belongs to a list of targets or filters without missing ones.
+
+    Their processes have ended, or their cgroups are missing. An undo stages such a list while it
+    commits; if it is killed then, the next undo finds it.
+    """
+    if match := re.match(_PART, path):
+        return value in parts.get((match[1], match[2]), ())
+    if not path.endswith(_COUNTS) or not value.isdecimal():
+        return False
+    return any(int(value) <= int(tree.get(path) or "0") for tree in trees)

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon import modules
 
-__all__ = ("Form", "canonical", "form_of", "like", "plain", "problem", "unsettable")
+__all__ = ("Form", "canonical", "form_of", "like", "plain", "problem", "truth", "unsettable")
 
 _INT = (1 << 31) - 1
 _U32 = (1 << 32) - 1
@@ -64,7 +64,7 @@ class Truth:
 
     def canonical(self, text: str) -> str:
         """Return the form in which ``text`` is written; empty where it is not taken."""
-        value = _truth(text)
+        value = truth(text)
         return "" if value is None else self.yes if value else self.no
 
     def __str__(self) -> str:
@@ -253,7 +253,7 @@ def unsettable(path: str) -> str:
     return ""
 
 
-def _truth(text: str) -> bool | None:
+def truth(text: str) -> bool | None:
     """Read yes or no as kernels do; None for anything else."""
     return _TRUTH.get(text.lower())
 
@@ -283,7 +283,7 @@ def problem(path: str, value: str) -> str:
     if form.canonical(text):
         return ""
     meant = plain(text)
-    if not meant and (known := _truth(text)) is not None:
+    if not meant and (known := truth(text)) is not None:
         meant = "1" if known else "0"
     if isinstance(form, Number) and meant and form.canonical(meant):
         return f"write `{meant}`: {form}"

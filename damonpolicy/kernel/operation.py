@@ -9,10 +9,11 @@ from typing import Any, Literal
 from damonpolicy.base import typed
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.modules import module_of
-from damonpolicy.kernel.settings import normalise
+from damonpolicy.kernel.damon.tree import kdamond_path
+from damonpolicy.kernel.damon.view import Kdamond
 from damonpolicy.kernel.system.machine import KDAMONDS
 
-__all__ = ("Kind", "Operation", "Phase", "kdamond_path")
+__all__ = ("Kind", "Operation", "Phase")
 
 Kind = Literal["write", "count", "command", "setting", "inputs"]
 """``count`` writes wipe directories, ``command`` writes go to a kdamond's state file, ``inputs``
@@ -43,7 +44,7 @@ class Operation:
         cls, slot: int, word: str, before: str = "on", phase: Phase = "commit"
     ) -> Operation:
         """Return the write of a word to a kdamond's state file, which then holds ``before``."""
-        return cls("command", phase, kdamond_path(slot, "state"), before, word, slot)
+        return cls("command", phase, kdamond_path(slot, Kdamond().state.path), before, word, slot)
 
     @property
     def relative(self) -> str:
@@ -53,6 +54,8 @@ class Operation:
     @property
     def starts_module(self) -> bool:
         """Whether it switches on one of DAMON's modules, whose kdamond has to run afterwards."""
+        from damonpolicy.kernel.settings import normalise  # the engine has imported it by then
+
         switch = bool(module_of(self.path)) and self.path.endswith("/enabled")
         return switch and normalise(self.after) == "1"
 
@@ -78,8 +81,3 @@ class Operation:
     def from_json(cls, data: Mapping[str, Any]) -> Operation:
         """Read what `to_json` gave; raises ValueError for anything else."""
         return typed.record(cls, data, "an operation")
-
-
-def kdamond_path(slot: int, path: str = "") -> str:
-    """Return the absolute path of a kdamond's file."""
-    return f"{KDAMONDS}/{slot}/{path}".rstrip("/")

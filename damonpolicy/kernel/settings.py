@@ -68,12 +68,6 @@ _PATTERNS = (
     r"/sys/module/(damon_[a-z_]+|zswap)/parameters/[a-z0-9_]+\Z",
     r"/proc/sys/kernel/numa_balancing[a-zA-Z_]*\Z",
 )
-_TRUTH = {
-    **dict.fromkeys(("y", "yes", "true", "on"), "1"),
-    **dict.fromkeys(("n", "no", "false", "off"), "0"),
-}
-"""Texts that the kernel reads as booleans (lib/kstrtox.c: kstrtobool())."""
-
 _CHOSEN = r"\[([^\]]*)\]"
 
 
@@ -82,7 +76,7 @@ def allowed(machine: Machine) -> tuple[str, ...]:
 
     Raises Untrusted if others than root can change this machine's own list.
     """
-    if machine.name != "live":
+    if not machine.here:
         return ALLOWED + etc.paths(read_or(machine, EXTENSION))
     try:
         return ALLOWED + etc.named(EXTENSION)
@@ -163,8 +157,8 @@ def normalise(text: str) -> str:
     found = re.search(_CHOSEN, words)
     if found:
         return found[1]
-    if words.lower() in _TRUTH:
-        return _TRUTH[words.lower()]
+    if (truth := forms.truth(words)) is not None:
+        return str(int(truth))
     if re.fullmatch(r"0x[0-9a-f]{1,16}", words.lower()):
         return str(int(words, 16))
     return words

@@ -7,8 +7,8 @@ are normal, so everything is a column of numpy, and formulas work on whole colum
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import field, replace
-from typing import Any, TypeAlias
+from dataclasses import field, fields, replace
+from typing import Any, Self, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,17 +16,76 @@ import numpy.typing as npt
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.plan.facts import ALL, Accesses, Filter, Target
 
-__all__ = ("UNKNOWN", "Array", "Intervals", "Regions", "Series", "Source", "series_of")
+__all__ = (
+    "UNKNOWN",
+    "Array",
+    "Intervals",
+    "Regions",
+    "Series",
+    "Source",
+    "Table",
+    "offsets_of",
+    "series_of",
+    "stacked",
+    "taken",
+)
 
 Array: TypeAlias = npt.NDArray[Any]
+Held = TypeVar("Held")
+"""A dataclass of columns of equal length."""
 
 UNKNOWN = -1
 """The target of a region if the kernel does not report it."""
 
 
+def taken(columns: Held, which: Any) -> Held:
+    """Return some rows of each column, by a mask, indices or a slice; all else stays."""
+    whole: Any = columns
+    values = ((each.name, getattr(whole, each.name)) for each in fields(whole))
+    cut = {name: value[which] for name, value in values if isinstance(value, np.ndarray)}
+    made: Held = replace(whole, **cut)
+    return made
+
+
+class Table:
+    """Columns of equal length; the fields of a dataclass."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(getattr(self, self.__slots__[0]))
+
+    def take(self, which: Any) -> Self:
+        """Return some rows: a mask, indices or a slice."""
+        return taken(self, which)
+
+
+def stacked(parts: Sequence[Held]) -> Held:
+    """Concatenate the columns of one part or more; one that some lack is left out.
+
+    So is one that is not as wide in all of them.
+    """
+    whole: Any = parts[0]
+    found: dict[str, Array | None] = {}
+    for name in (each.name for each in fields(whole)):
+        columns = [getattr(each, name) for each in parts]
+        arrays = [each for each in columns if isinstance(each, np.ndarray)]
+        if len(arrays) == len(parts) and len({each.shape[1:] for each in arrays}) == 1:
+            found[name] = np.concatenate(arrays)
+        elif arrays:
+            found[name] = None
+    made: Held = replace(whole, **found)
+    return made
+
+
+def offsets_of(counts: Any) -> Array:
+    """Return where the rows of each snapshot begin, and the end of the last, by their counts."""
+    return np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+
+
 @dataclass(frozen=True, slots=True)
-class Regions:
-    """Columns of equal length.
+class Regions(Table):
+    """Regions, with their addresses and accesses.
 
     ``start`` and ``end`` (first byte and the byte after the last) are bytes, ``accesses`` is how
     many samples of the aggregation found it accessed, ``age`` for how many aggregations that has
@@ -43,9 +102,6 @@ class Regions:
     passed: Array | None = None
     hits: Array | None = None
 
-    def __len__(self) -> int:
-        return len(self.start)
-
     @property
     def size(self) -> Array:
         """Bytes of each region."""
@@ -55,18 +111,6 @@ class Regions:
     def total(self) -> int:
         """Bytes of all regions."""
         return int(self.size.sum())
-
-    def take(self, which: Any) -> Regions:
-        """Return some rows: a mask, indices or a slice."""
-        return Regions(
-            self.start[which],
-            self.end[which],
-            self.accesses[which],
-            self.age[which],
-            self.target[which],
-            None if self.passed is None else self.passed[which],
-            None if self.hits is None else self.hits[which],
-        )
 
     @classmethod
     def of(
@@ -100,20 +144,7 @@ class Regions:
     def joined(cls, parts: Sequence[Regions]) -> Regions:
         """Concatenate rows; a column that one non-empty part lacks is left out."""
         parts = [each for each in parts if len(each)] or parts[:1]
-        if not parts:
-            return cls.of((), (), (), ())
-        passed = [each.passed for each in parts if each.passed is not None]
-        hits = [each.hits for each in parts if each.hits is not None]
-        alike = len(hits) == len(parts) and len({each.shape[1] for each in hits}) == 1
-        return cls(
-            np.concatenate([each.start for each in parts]),
-            np.concatenate([each.end for each in parts]),
-            np.concatenate([each.accesses for each in parts]),
-            np.concatenate([each.age for each in parts]),
-            np.concatenate([each.target for each in parts]),
-            np.concatenate(passed) if len(passed) == len(parts) else None,
-            np.concatenate(hits) if alike else None,
-        )
+        return stacked(parts) if parts else cls.of((), (), (), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +153,6 @@ class Intervals:
 
     sample: int
     aggregation: int
-    update: int = 0
 
     @property
     def samples(self) -> int:
@@ -219,11 +249,7 @@ class Series:
         """Return snapshots ``first`` up to, but excluding, ``last``."""
         low, high = int(self.offsets[first]), int(self.offsets[last])
         return replace(
-            self,
-            begin=self.begin[first:last],
-            end=self.end[first:last],
-            sample=self.sample[first:last],
-            aggregation=self.aggregation[first:last],
+            taken(self, slice(first, last)),
             offsets=self.offsets[first : last + 1] - low,
             regions=self.regions.take(slice(low, high)),
         )
@@ -231,22 +257,23 @@ class Series:
     def where(self, rows: Array) -> Series:
         """Return the rows of a mask; snapshots stay, even without regions."""
         kept = np.bincount(self.of_row[rows], minlength=len(self))
-        return replace(
-            self,
-            offsets=np.concatenate(([0], np.cumsum(kept))).astype(np.int64),
-            regions=self.regions.take(rows),
-        )
+        return replace(self, offsets=offsets_of(kept), regions=self.regions.take(rows))
+
+    @property
+    def targets(self) -> list[int]:
+        """The targets of its rows, in order."""
+        return [int(each) for each in np.unique(self.regions.target)]
+
+    def of_target(self, target: int) -> Series:
+        """Return the rows of one target (-1: unknown)."""
+        rows = self.where(self.regions.target == target)
+        return replace(rows, source=replace(self.source, target=target))
 
 
 def series_of(source: Source, snapshots: Sequence[tuple[int, int, Intervals, Regions]]) -> Series:
     """Make a series of snapshots: begin and end (ns since the epoch), intervals, regions."""
     counts = [len(each[3]) for each in snapshots]
-    return Series(
-        source,
-        np.array([each[0] for each in snapshots], dtype=np.int64),
-        np.array([each[1] for each in snapshots], dtype=np.int64),
-        np.array([each[2].sample for each in snapshots], dtype=np.int64),
-        np.array([each[2].aggregation for each in snapshots], dtype=np.int64),
-        np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
-        Regions.joined([each[3] for each in snapshots]),
-    )
+    heads = [(begin, end, used.sample, used.aggregation) for begin, end, used, _ in snapshots]
+    begin, end, sample, aggregation = np.array(heads, np.int64).reshape(-1, 4).T.copy()
+    regions = Regions.joined([each[3] for each in snapshots])
+    return Series(source, begin, end, sample, aggregation, offsets_of(counts), regions)

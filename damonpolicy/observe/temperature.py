@@ -36,15 +36,13 @@ DEFAULT_WEIGHTS: Weights = (0, 100, 100)
 """The weights of size, access rate and age."""
 
 
-def _largest(sample: Array, aggregation: Array) -> Array:
-    """Return the largest count of accesses, at least 1 (mm/damon/core.c: damon_max_nr_accesses)."""
-    largest: Array = np.maximum(aggregation // np.maximum(sample, 1), 1)
-    return largest
-
-
 def samples_of_rows(series: Series) -> Array:
-    """Return the largest possible count of accesses of each row."""
-    rows: Array = _largest(series.sample, series.aggregation)[series.of_row]
+    """Return the largest possible count of accesses of each row.
+
+    It is at least 1 (mm/damon/core.c: damon_max_nr_accesses).
+    """
+    largest = np.maximum(series.aggregation // np.maximum(series.sample, 1), 1)
+    rows: Array = largest[series.of_row]
     return rows
 
 

@@ -6,13 +6,13 @@ The kernel does not show whether a scheme sleeps. It compares free memory with t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from fractions import Fraction
+import re
+from collections.abc import Callable
 from typing import Any
 
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import format_percent
-from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.kernel.damon.view import Watermarks
 from damonpolicy.kernel.system.machine import Machine, read_or
 
 __all__ = ("Watch", "free_memory", "of_module", "of_scheme")
@@ -66,30 +66,25 @@ class Watch:
 
 
 def _percent(permil: int) -> str:
-    return format_percent(Fraction(permil, _WHOLE))
+    return format_percent(permil, _WHOLE)
 
 
 def free_memory(machine: Machine) -> int | None:
     """Return the free memory, in parts of 1000."""
-    sizes = {}
-    for line in read_or(machine, "/proc/meminfo").splitlines():
-        name, _, rest = line.partition(":")
-        sizes[name] = (
-            int(rest.split()[0]) if rest.split()[:1] and rest.split()[0].isdecimal() else 0
-        )
-    total, free = sizes.get("MemTotal", 0), sizes.get("MemFree")
-    return None if free is None or not total else free * _WHOLE // total
+    text = read_or(machine, "/proc/meminfo")
+    sizes = dict(re.findall(r"^(Mem\w+): *([0-9]+)", text, re.MULTILINE | re.ASCII))
+    total, free = int(sizes.get("MemTotal", 0)), sizes.get("MemFree")
+    return int(free) * _WHOLE // total if free and total else None
 
 
-def of_scheme(tree: Tree, scheme: str, free: int | None) -> Watch | None:
-    """Return the watch of a scheme, given its directory; None if it is always awake."""
-    marks = f"{scheme}/watermarks"
-    if tree.get(f"{marks}/metric", "none") != "free_mem_rate":
+def of_scheme(marks: Watermarks, free: int | None) -> Watch | None:
+    """Return the watch of a scheme's watermarks; None if it is always awake."""
+    if marks.metric.text != "free_mem_rate":
         return None
-    return Watch(free, *(int(tree.get(f"{marks}/{name}", "0")) for name in ("high", "mid", "low")))
+    return Watch(free, marks.high.number, marks.mid.number, marks.low.number)
 
 
-def of_module(parameters: Mapping[str, str], free: int | None) -> Watch | None:
-    """Return the watch of a module, from its parameters; None if it has no watermarks."""
-    marks = [parameters.get(f"wmarks_{name}", "") for name in ("high", "mid", "low")]
+def of_module(content: Callable[[str], str], free: int | None) -> Watch | None:
+    """Return the watch of a module, by the reader of its parameters; None if it has no watermarks."""
+    marks = [content(f"wmarks_{name}") for name in ("high", "mid", "low")]
     return Watch(free, *map(int, marks)) if all(each.isdecimal() for each in marks) else None

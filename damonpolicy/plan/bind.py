@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 
-from damonpolicy.base.diagnostics import did_you_mean
+from damonpolicy.base.diagnostics import closest, did_you_mean
 from damonpolicy.base.errors import DamonPolicyError, ExitCode, KernelLacks
 from damonpolicy.base.lazy import dataclass
+from damonpolicy.kernel.damon.directory import Numbered
 from damonpolicy.kernel.damon.features import first_kernel
 from damonpolicy.kernel.damon.tree import cgroup_paths
+from damonpolicy.kernel.damon.view import Filter, Kdamond, Region, Target
 from damonpolicy.kernel.system import memory, processes
 from damonpolicy.kernel.system.cgroups import exists, identities, is_pattern, matching, subtree
 from damonpolicy.kernel.system.machine import Machine
@@ -73,21 +75,17 @@ def bind(
     """
     files = dict(kdamond.files)
     members: tuple[Member, ...] = ()
-    filters: Mapping[str, tuple[FilterLine, ...]] = kdamond.filters
     gone = cgroups_of_filters(kdamond, machine)
-    less = without(filters, gone) if gone and waits else None
+    less = without(kdamond.filters, gone) if gone and waits else None
+    filters = kdamond.filters if less is None else less
     missing = list(lacks(kdamond, machine))
-    if less is not None:
-        filters = less
-    else:
+    if less is None:
         missing += [Lack.cgroup(path, part) for path, part in gone.items()]
+    if kdamond.ops == "paddr" and not missing:
+        missing += _physical(kdamond, machine, files)
     if missing:
         return _waits(kdamond, missing[0], waits=waits)
-    if kdamond.ops == "paddr":
-        missing += _physical(kdamond, machine, files)
-        if missing:
-            return _waits(kdamond, missing[0], waits=waits)
-    else:
+    if kdamond.ops != "paddr":
         found = _processes(kdamond, machine, find)
         if not found:
             if kdamond.wait or waits:
@@ -96,9 +94,8 @@ def bind(
         members = tuple(
             sorted(found, key=lambda each: current.index(each) if each in current else len(current))
         )
-        files["contexts/0/targets/nr_targets"] = str(len(members))
-        for index, member in enumerate(members):
-            _process(kdamond, index, member[0], found[member], files)
+        listed = [_process(kdamond, member[0], found[member]) for member in members]
+        files |= Kdamond().targets.listing(listed)
     for directory, lines in filters.items():
         try:
             _filters(directory, lines, machine, files)
@@ -148,43 +145,39 @@ def _physical(kdamond: CompiledKdamond, machine: Machine, files: dict[str, str])
 def _memory(
     kdamond: CompiledKdamond, ranges: Sequence[memory.Range], files: dict[str, str]
 ) -> None:
-    unit = int(files.get("contexts/0/addr_unit", "1"))
-    base = "contexts/0/targets"
-    files[f"{base}/nr_targets"] = "1"
-    files[f"{base}/0/pid_target"] = "0"
-    files |= {f"{base}/0/{name}": value for name, value in kdamond.target_files.items()}
+    unit = Kdamond(files).addr_unit.number
     # named regions stay as they are; touching regions of RAM and nodes are united
     apart = all(target.regions for target in kdamond.targets)
     aligned = _aligned(ranges, max(unit, memory.PAGE), unit, apart=apart)
-    _regions(f"{base}/0/regions", aligned, files)
+    files |= Kdamond().targets.listing([_target(kdamond, 0, aligned)])
 
 
-def _process(
-    kdamond: CompiledKdamond,
-    index: int,
-    pid: int,
-    regions: Sequence[memory.Range],
-    files: dict[str, str],
-) -> None:
-    base = f"contexts/0/targets/{index}"
-    files[f"{base}/pid_target"] = str(pid)
-    files |= {f"{base}/{name}": value for name, value in kdamond.target_files.items()}
-    _regions(f"{base}/regions", _aligned(regions, memory.PAGE, apart=True), files)
+def _process(kdamond: CompiledKdamond, pid: int, regions: Sequence[memory.Range]) -> dict[str, str]:
+    return _target(kdamond, pid, _aligned(regions, memory.PAGE, apart=True))
+
+
+def _target(kdamond: CompiledKdamond, pid: int, regions: Sequence[memory.Range]) -> dict[str, str]:
+    """Return the files of a target's directory."""
+    target, region = Target(), Region()
+    bounds = (region.start.path, region.end.path)
+    listed = [dict(zip(bounds, map(str, each), strict=True)) for each in regions]
+    files = {target.pid.path: str(pid), **kdamond.target_files}
+    return files | target.regions.listing(listed)
 
 
 def stated(kdamond: CompiledKdamond) -> dict[str, str]:
     """Return the files of targets that the policy alone determines: regions, or pids."""
-    files: dict[str, str] = {"contexts/0/addr_unit": kdamond.files.get("contexts/0/addr_unit", "1")}
+    unit = Kdamond(kdamond.files).addr_unit
+    files = {unit.path: unit.text}
     ranges = [each for target in kdamond.targets for each in target.regions]
     if kdamond.ops == "paddr":
         if all(target.regions for target in kdamond.targets):
             _memory(kdamond, ranges, files)
         return files
-    files["contexts/0/targets/nr_targets"] = str(len(kdamond.targets))
-    for index, target in enumerate(kdamond.targets):
-        if target.selector is not None and target.selector.pid:
-            _process(kdamond, index, target.selector.pid, target.regions, files)
-    return files
+    pids = [target.selector.pid if target.selector else 0 for target in kdamond.targets]
+    known = zip(pids, kdamond.targets, strict=True)
+    named = [_process(kdamond, pid, target.regions) if pid else {} for pid, target in known]
+    return files | Kdamond().targets.listing(named)
 
 
 def _aligned(
@@ -198,13 +191,6 @@ def _aligned(
     """
     whole = [(start // grain * grain, -(-end // grain) * grain) for start, end in ranges]
     return tuple((start // unit, end // unit) for start, end in memory.united(whole, apart=apart))
-
-
-def _regions(base: str, ranges: Sequence[memory.Range], files: dict[str, str]) -> None:
-    files[f"{base}/nr_regions"] = str(len(ranges))
-    for index, (start, end) in enumerate(ranges):
-        files[f"{base}/{index}/start"] = str(start)
-        files[f"{base}/{index}/end"] = str(end)
 
 
 def members(
@@ -246,8 +232,8 @@ def _no_process(kdamond: CompiledKdamond, machine: Machine) -> DamonPolicyError:
     elif near:
         hint = f"there is `{near[0]}`; {hint}"
     else:
-        meant = (did_you_mean(name, names) for name in wanted if name)
-        hint = next((each for each in meant if each.startswith("did you mean")), hint)
+        meant = (did_you_mean(name, names) for name in wanted if closest(name, names))
+        hint = next(meant, hint)
     exe = any(each.selector and each.selector.exe for each in kdamond.targets)
     if exe and (unknown := processes.unknown(machine)):
         who = "1 process runs" if unknown == 1 else f"{unknown} processes run"
@@ -260,23 +246,22 @@ def _no_process(kdamond: CompiledKdamond, machine: Machine) -> DamonPolicyError:
 def _filters(
     directory: str, lines: Sequence[FilterLine], machine: Machine, files: dict[str, str]
 ) -> None:
-    index = 0
-    for line in lines:
-        for path in _paths(line, machine):
-            values = {**line.files, line.path_file: path} if path else line.files
-            files |= {f"{directory}/{index}/{name}": value for name, value in values.items()}
-            index += 1
-    files[f"{directory}/nr_filters"] = str(index)
+    each = [
+        {**line.files, line.path_file: path} if path else line.files
+        for line in lines
+        for path in _paths(line, machine)
+    ]
+    files |= Numbered({}, directory, Filter).listing(each)
 
 
 def _paths(line: FilterLine, machine: Machine) -> list[str]:
-    path = line.files.get(line.path_file, "")
+    path = line.path
     if not line.subtree and not is_pattern(path):
         return [path]
     found = subtree(machine, path) if line.subtree else matching(machine, path)
     if not found:  # it vanished just now: a list without it could allow everything
         raise Absent(Lack.cgroup(path, "").message, code="DP0303")
-    if len(found) > 1 and line.files["matching"] == "N":
+    if len(found) > 1 and not line.filter.matching.yes:
         message = f"this kernel cannot filter on `{path}` and the cgroups below it"
         hint = f"{first_kernel('filter.allow')}; `subtree: false` takes one cgroup only"
         raise KernelLacks(message, hint=hint)

@@ -13,16 +13,18 @@ from dataclasses import replace
 
 from damonpolicy.base.errors import UsageError
 from damonpolicy.kernel.damon.modules import module_of
+from damonpolicy.kernel.damon.view import Kdamonds
 from damonpolicy.kernel.settings import ADVISOR, normalise
 from damonpolicy.plan.bind import Bound
-from damonpolicy.plan.ir import CompiledPolicy
+from damonpolicy.plan.ir import CompiledPolicy, by_name
 from damonpolicy.plan.machine_state import Current
+from damonpolicy.plan.modules import switches
 from damonpolicy.plan.planner import Wanted, make_plan
 from damonpolicy.plan.state import Managed
 
 __all__ = ("cmdline", "script")
 
-_NOTHING = {"nr_kdamonds": "0"}
+_NOTHING = {Kdamonds().count.path: "0"}
 _SYSCTL = "/proc/sys/"
 _OF_MODULE = r"/sys/module/([^/]+)/parameters/([^/]+)"
 _PLAIN = r"[^\s\"]+"
@@ -46,7 +48,7 @@ def script(
     running = {path: text for path, text in settings.items() if path not in before}
     writes = [
         # a running module takes its parameters when it is switched on again
-        *((path, "N") for path in running if _switches(path)),
+        *((path, "N") for path in running if switches(path)),
         *before.items(),
         *((each.path, each.after) for each in plan.operations),
         *_last(running),
@@ -67,10 +69,9 @@ def cmdline(policies: Mapping[str, CompiledPolicy], current: Current) -> str:
     Raises UsageError for parts without a parameter there, and Foreign as `script` does.
     """
     hint = "`damonpolicy render --script` writes all of it"
-    for policy in policies.values():
-        for kdamond in policy.kdamonds:
-            message = f"the kernel has no parameters for kdamonds such as `{kdamond.full_name}`"
-            raise UsageError(message, hint=hint)
+    for name in by_name(policies):
+        message = f"the kernel has no parameters for kdamonds such as `{name}`"
+        raise UsageError(message, hint=hint)
     settings = _settings(policies)
     _refused(policies, {}, current)
     words = list(_parameters(_last(settings), hint))
@@ -97,18 +98,14 @@ def _of_running(path: str, settings: Mapping[str, str]) -> bool:
     """Return whether a file belongs to a switched-on module, beside which nothing starts."""
     module = module_of(path)
     return bool(module) and any(
-        _switches(each) and module_of(each) == module and normalise(text) == "1"
+        switches(each) and module_of(each) == module and normalise(text) == "1"
         for each, text in settings.items()
     )
 
 
 def _last(settings: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return settings with each module switched on after its parameters are set."""
-    return sorted(settings.items(), key=lambda each: _switches(each[0]))
-
-
-def _switches(path: str) -> bool:
-    return bool(module_of(path)) and path.endswith("/enabled")
+    return sorted(settings.items(), key=lambda each: switches(each[0]))
 
 
 def _parameters(settings: Iterable[tuple[str, str]], hint: str) -> Iterator[str]:

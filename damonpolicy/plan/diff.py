@@ -5,27 +5,23 @@ The same function plans an apply and an undo: only the direction differs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import field
 
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.schema import COUNTS, default
-from damonpolicy.kernel.damon.tree import Tree, cgroup_paths, count_of, held, is_volatile, under
-from damonpolicy.kernel.operation import Kind, Operation, Phase, kdamond_path
+from damonpolicy.kernel.damon.tree import (
+    Tree,
+    cgroup_paths,
+    count_of,
+    held,
+    is_volatile,
+    kdamond_path,
+    under,
+)
+from damonpolicy.kernel.operation import Kind, Operation, Phase
 
-__all__ = ("changes", "differing", "remade")
-
-
-def differing(current: Tree, desired: Tree) -> list[str]:
-    """Return the paths of ``desired`` that differ in ``current``, except volatile ones.
-
-    A missing file counts as one with its default: a kernel without it behaves that way. So
-    ``desired`` may name files that only some kernels have.
-    """
-    return [
-        path
-        for path, value in desired.items()
-        if held(path, current) != value
-        and not (is_volatile(path, desired) and is_volatile(path, current))
-    ]
+__all__ = ("changes", "remade")
 
 
 def remade(committed: Tree, were: Mapping[str, int], now: Mapping[str, int]) -> list[str]:
@@ -51,73 +47,58 @@ def changes(
     become empty again, which takes a new directory. ``anew`` is for a kdamond that is about to
     start: values that the kernel tuned for an earlier one are overwritten.
     """
-    walk = _Walk(slot, current, desired, phase, anew=anew)
-    walk.directory("", _nested(walk.concerned()))
+    walk = _Walk(slot, current, desired, phase, anew, dict(current))
+    for path in sorted(walk.concerned(), key=_turn):
+        walk.go(path)
     return walk.operations, walk.tree
 
 
 _COUNTERS = frozenset(COUNTS.values())
-_Nested = dict[str, "_Nested | None"]
 
 
-def _nested(paths: Iterable[str]) -> _Nested:
-    """Return directories as dicts and files as None."""
-    top: _Nested = {}
-    for path in paths:
-        *directories, name = path.split("/")
-        here = top
-        for directory in directories:
-            inside = here.setdefault(directory, {})
-            assert inside is not None, "a path is either a file or a directory"
-            here = inside
-        here[name] = None
-    return top
+def _counts(path: str) -> bool:
+    return path.rpartition("/")[2] in _COUNTERS
 
 
+def _turn(path: str) -> list[tuple[int, int, str]]:
+    """Return the order of writes: a directory's count, its files, its subdirectories."""
+    *directories, name = path.split("/")
+    inside = [(3, int(each), "") if each.isdecimal() else (2, 0, each) for each in directories]
+    return [*inside, (0 if name in _COUNTERS else 1, 0, name)]
+
+
+@dataclass(slots=True)
 class _Walk:
-    def __init__(
-        self, slot: int, current: Tree, desired: Tree, phase: Phase, *, anew: bool
-    ) -> None:
-        self.slot = slot
-        self.current = current
-        self.desired = desired
-        self.phase = phase
-        self.anew = anew
-        self.tree = dict(current)
-        self.made: set[str] = set()
-        self.operations: list[Operation] = []
+    slot: int
+    current: Tree
+    desired: Tree
+    phase: Phase
+    anew: bool
+    tree: dict[str, str]
+    made: set[str] = field(default_factory=set)
+    remade: set[str] = field(default_factory=set)
+    operations: list[Operation] = field(default_factory=list)
+
+    def concerned(self) -> set[str]:
+        """Return the files that differ, and those below a count that is written."""
         # an empty write has no effect, so a text that has to become empty needs a new directory
         self.remade = {
             counter
-            for path, value in desired.items()
-            if value == "" and current.get(path) and (counter := count_of(path))
+            for path, value in self.desired.items()
+            if value == "" and self.current.get(path) and (counter := count_of(path))
         }
-
-    def concerned(self) -> list[str]:
-        """Return the files that differ, and those below a count that is written."""
         differ = {path for path, value in self.desired.items() if self.tree.get(path) != value}
-        counters = {path for path in differ if path.rpartition("/")[2] in _COUNTERS} | self.remade
+        counters = set(filter(_counts, differ)) | (self.remade & self.desired.keys())
         for counter in counters:
             differ.update(under(counter, self.desired))
-        return list(differ)
+        return differ | counters
 
-    def directory(self, directory: str, inside: _Nested) -> None:
-        """Plan one directory: its count, its files, its subdirectories."""
-        prefix = f"{directory}/" if directory else ""
-        counter = prefix + COUNTS.get(directory.rpartition("/")[2], "")
-        if counter in self.desired and (
-            self.tree.get(counter) != self.desired[counter] or counter in self.remade
-        ):
-            self._count(counter)
-        for name in sorted(name for name, below in inside.items() if below is None):
-            if prefix + name != counter:
-                self._file(prefix + name)
-        numbered = sorted((name for name in inside if name.isdecimal()), key=int)
-        named = sorted(name for name in inside if not name.isdecimal())
-        for name in [*named, *numbered]:
-            below = inside[name]
-            if below is not None:
-                self.directory(prefix + name, below)
+    def go(self, path: str) -> None:
+        """Plan one file, once it is its turn."""
+        if not _counts(path):
+            self._file(path)
+        elif held(path, self.tree) != self.desired[path] or path in self.remade:
+            self._count(path)
 
     def _count(self, counter: str) -> None:
         self._write("count", counter)

@@ -6,29 +6,29 @@ parsed back. Standard library only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias
 
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import approximate_bytes, format_bytes
+from damonpolicy.kernel.damon import view
+from damonpolicy.kernel.damon.directory import Numbered
+from damonpolicy.kernel.damon.schema import row
 from damonpolicy.kernel.damon.tree import CORE, Tree
 
 __all__ = (
     "ALL",
-    "EARLY",
-    "SAMPLE",
     "Accesses",
+    "Counted",
     "Filter",
     "Target",
     "accesses",
     "filters",
+    "layers",
     "said",
     "target",
     "targets",
 )
-
-SAMPLE = "contexts/0/monitoring_attrs/sample"
-EARLY = "contexts/0/operations_attrs"
-_CONTEXT = "contexts/0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +75,17 @@ class Filter:
         return same and other.type == "memcg" and self.path.startswith(f"{other.path}/")
 
 
+Counted: TypeAlias = Literal["all", "reads", "writes", ""]
+
+
 @dataclass(frozen=True, slots=True)
 class Accesses:
-    """Which accesses count: ``all``, ``reads`` or ``writes``, of some CPUs and threads.
+    """Which accesses count, of some CPUs and threads; an early record does not tell the kind.
 
     CPUs and threads are listed as the kernel lists them, empty for all.
     """
 
-    kind: str = "all"
+    kind: Counted = "all"
     cpus: str = ""
     threads: str = ""
     faults: bool = False
@@ -93,9 +96,10 @@ class Accesses:
         """The counted accesses, in words."""
         given = {"CPU": self.cpus, "thread": self.threads}
         conditions = [_some(what, which) for what, which in given.items() if which]
+        kind = self.kind or "unknown"
         if conditions:
-            return f"{self.kind} of {' and '.join(conditions)}"
-        return f"{self.kind}, by page faults" if self.faults else self.kind
+            return f"{kind} of {' and '.join(conditions)}"
+        return f"{kind}, by page faults" if self.faults else kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +145,15 @@ ALL = Accesses()
 
 def filters(tree: Tree, owner: str) -> tuple[Filter, ...]:
     """Return the filters of a scheme or probe, in the kernel's order."""
-    return tuple(_filter(tree, base) for base in _places(tree, owner))
+    return tuple(_filter(each) for layer in layers(tree, owner) for each in layer)
+
+
+def layers(tree: Tree, owner: str) -> Iterable[Numbered[view.Filter] | Numbered[view.ProbeFilter]]:
+    """Return the directories of filters of a scheme or probe, in the kernel's order."""
+    scheme = view.Scheme(tree, owner)
+    if row(scheme.action.path) is None:
+        return (view.Probe(tree, owner).filters,)
+    return scheme.core_filters, scheme.filters, scheme.ops_filters
 
 
 def said(listed: Sequence[Filter]) -> str:
@@ -167,67 +179,57 @@ def said(listed: Sequence[Filter]) -> str:
 
 def accesses(tree: Tree) -> Accesses:
     """Return the counted accesses; each filter but the last rejects all but its kind."""
-    if tree.get(f"{EARLY}/use_reports") == "Y":
-        kind = "writes" if tree.get(f"{EARLY}/write_only") == "Y" else "all"
-        return Accesses(kind, tree.get(f"{EARLY}/cpus", ""), tree.get(f"{EARLY}/tids", ""))
-    if tree.get(f"{SAMPLE}/primitives/page_fault") != "Y":
+    kdamond = view.Kdamond(tree)
+    early, sample = kdamond.early_accesses, kdamond.sample
+    if early.use_reports.yes:
+        return Accesses(
+            "writes" if early.write_only.yes else "all", early.cpus.text, early.threads.text
+        )
+    if not sample.page_fault.yes:
         return ALL
-    count = int(tree.get(f"{SAMPLE}/filters/nr_filters", "0"))
-    if not count:
+    conditions = list(sample.filters)
+    if not conditions:
         return Accesses(faults=True)
-    kind, cpus, threads = "all", "", ""
-    for index in range(count - 1):
-        base = f"{SAMPLE}/filters/{index}"
-        if tree.get(f"{base}/type") == "write":
-            kind = "writes" if tree.get(f"{base}/matching") == "N" else "reads"
-        elif tree.get(f"{base}/type") == "cpumask":
-            cpus = tree.get(f"{base}/cpumask", "")
-        else:
-            threads = tree.get(f"{base}/tid_arr", "")
+    kind: Counted = "all"
+    cpus = threads = ""
+    for each in conditions[:-1]:
+        match each.type.text:
+            case "write":
+                kind = "reads" if each.matching.yes else "writes"
+            case "cpumask":
+                cpus = each.cpus.text
+            case _:
+                threads = each.threads.text
     return Accesses(kind, cpus, threads)
 
 
 def target(tree: Tree, base: str) -> Target:
     """Return the target of a directory."""
-    count = int(tree.get(f"{base}/regions/nr_regions", "0"))
-    total = sum(
-        int(tree[f"{base}/regions/{number}/end"]) - int(tree[f"{base}/regions/{number}/start"])
-        for number in range(count)
-        if f"{base}/regions/{number}/end" in tree
-    )
+    here = view.Target(tree, base)
+    total = sum(each.end.number - each.start.number for each in here.regions if each.end.present)
     return Target(
-        pid=int(tree.get(f"{base}/pid_target", "0")),
-        size_bytes=total * int(tree.get(f"{_CONTEXT}/addr_unit", "1")),
-        regions=count,
-        obsolete=tree.get(f"{base}/obsolete_target") == "Y",
+        pid=here.pid.number,
+        size_bytes=total * view.Kdamond(tree).addr_unit.number,
+        regions=len(here.regions),
+        obsolete=here.obsolete.yes,
     )
 
 
 def targets(tree: Tree) -> tuple[Target, ...]:
     """Return the targets of a kdamond, in the kernel's order."""
-    count = int(tree.get(f"{_CONTEXT}/targets/nr_targets", "0"))
-    return tuple(target(tree, f"{_CONTEXT}/targets/{index}") for index in range(count))
+    return tuple(target(tree, each.path) for each in view.Kdamond(tree).targets)
 
 
-def _places(tree: Tree, owner: str) -> Iterator[str]:
-    for layer in ("core_filters", "filters", "ops_filters"):
-        for index in range(int(tree.get(f"{owner}/{layer}/nr_filters", "0"))):
-            yield f"{owner}/{layer}/{index}"
-
-
-def _filter(tree: Tree, base: str) -> Filter:
-    kind = tree.get(f"{base}/type", "")
-    names = {"addr": ("addr_start", "addr_end"), "target": ("damon_target_idx", "")}
-    low, high = (int(tree.get(f"{base}/{name}", "0")) for name in names.get(kind, ("min", "max")))
-    path = tree.get(f"{base}/memcg_path") or tree.get(f"{base}/path") or ""
-    bounded = kind in (*CORE, "hugepage_size")
+def _filter(each: view.Filter | view.ProbeFilter) -> Filter:
+    kind, bounds = each.type.text, [each.min, each.max]
+    if isinstance(each, view.Filter) and kind in ("addr", "target"):
+        bounds = [each.start, each.end] if kind == "addr" else [each.target]
     return Filter(
         kind,
-        tree.get(f"{base}/matching", "N") == "Y",
-        tree.get(f"{base}/allow", "N") == "Y",
-        path if kind == "memcg" else "",
-        low if bounded else 0,
-        high if bounded else 0,
+        each.matching.yes,
+        each.allow.yes,
+        each.memcg.text if kind == "memcg" else "",
+        *(bound.number for bound in bounds if kind in (*CORE, "hugepage_size")),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from damonpolicy.base import typed
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.tree import check_numbers
+from damonpolicy.kernel.damon.view import Filter, Kdamond
 from damonpolicy.kernel.system.processes import Selector
 
 __all__ = (
@@ -24,6 +25,7 @@ __all__ = (
     "Loop",
     "Member",
     "TargetLine",
+    "by_name",
 )
 
 Member = tuple[int, int]
@@ -42,23 +44,6 @@ class TargetLine:
     regions: tuple[tuple[int, int], ...] = ()
     """Bytes: the first, and one past the last."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        selector = self.selector
-        return {
-            "system_ram": self.system_ram,
-            "node": self.node,
-            "selector": None
-            if selector is None
-            else {key: getattr(selector, key) for key in selector.__slots__},
-            "regions": [list(region) for region in self.regions],
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> TargetLine:
-        """Read what `to_json` gave; raises ValueError for anything else."""
-        return typed.record(cls, data, "a target")
-
 
 @dataclass(frozen=True, slots=True)
 class FilterLine:
@@ -69,20 +54,17 @@ class FilterLine:
 
     files: Mapping[str, str]
     subtree: bool = False
-    path_file: str = "memcg_path"
+    path_file: str = Filter().memcg.path
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {
-            "files": dict(self.files),
-            "subtree": self.subtree,
-            "path_file": self.path_file,
-        }
+    @property
+    def path(self) -> str:
+        """The cgroup, empty for none."""
+        return self.files.get(self.path_file, "")
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> FilterLine:
-        """Read what `to_json` gave; raises ValueError for anything else."""
-        return typed.record(cls, data, "a filter")
+    @property
+    def filter(self) -> Filter:
+        """Its files."""
+        return Filter(self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +74,6 @@ class Feed:
     goal: str
     source: Mapping[str, Any]
     every: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {"goal": self.goal, "source": dict(self.source), "every": self.every}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Feed:
-        """Read what `to_json` gave; raises ValueError for anything else."""
-        return typed.record(cls, data, "a feed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,22 +90,6 @@ class Loop:
     law: Mapping[str, Any]
     sources: tuple[Mapping[str, Any], ...]
     every: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {
-            "name": self.name,
-            "kdamond": self.kdamond,
-            "path": self.path,
-            "law": dict(self.law),
-            "sources": [dict(each) for each in self.sources],
-            "every": self.every,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Loop:
-        """Read what `to_json` gave; raises ValueError for anything else."""
-        return typed.record(cls, data, "a loop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +122,10 @@ class CompiledKdamond:
     """The weights of size, access rate and age in reports' temperature."""
 
     def __post_init__(self) -> None:
-        if "contexts/0/operations" not in self.files:
+        if not Kdamond(self.files).ops.present:
             raise ValueError(f"the kdamond `{self.name}` has no operation set")
         for path in self.files:
-            if path != "refresh_ms" and not re.match(_INSIDE, path):
+            if path != Kdamond().refresh.path and not re.match(_INSIDE, path):
                 raise ValueError(f"`{path[:80]}` is not a file of a kdamond")
 
     def check(self) -> None:
@@ -185,43 +142,17 @@ class CompiledKdamond:
     @property
     def ops(self) -> str:
         """The operation set."""
-        return self.files["contexts/0/operations"]
+        return Kdamond(self.files).ops.text
 
     @property
     def pressed(self) -> bool:
         """Whether a goal on pressure tunes one of its quotas, which each commit disturbs."""
-        metrics = (text for path, text in self.files.items() if path.endswith("/target_metric"))
-        return "some_mem_psi_us" in metrics
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {
-            "policy": self.policy,
-            "name": self.name,
-            "files": dict(self.files),
-            "targets": [target.to_json() for target in self.targets],
-            "filters": {
-                directory: [line.to_json() for line in lines]
-                for directory, lines in self.filters.items()
-            },
-            "names": dict(self.names),
-            "target_files": dict(self.target_files),
-            "wait": self.wait,
-            "commit": self.commit,
-            "uncommitted": list(self.uncommitted),
-            "feeds": [each.to_json() for each in self.feeds],
-            "commit_every": self.commit_every,
-            "temperature": list(self.temperature) if self.temperature else None,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> CompiledKdamond:
-        """Read what `to_json` gave; raises ValueError for anything else."""
-        return typed.record(cls, data, "a kdamond")
+        goals = (goal for scheme in Kdamond(self.files).schemes for goal in scheme.quota.goals)
+        return any(goal.metric.text == "some_mem_psi_us" for goal in goals)
 
 
 @dataclass(frozen=True, slots=True)
-class CompiledPolicy:
+class CompiledPolicy(typed.Kept):
     """A policy, as a generation keeps it.
 
     ``source`` and ``variables`` are its text and its overrides, for compiling it again on
@@ -239,21 +170,7 @@ class CompiledPolicy:
     repairs: bool = field(default=False, metadata=typed.LATER)
     monitored: bool = field(default=False, metadata=typed.LATER)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {
-            "name": self.name,
-            "owner": self.owner,
-            "kdamonds": [kdamond.to_json() for kdamond in self.kdamonds],
-            "settings": dict(self.settings),
-            "source": self.source,
-            "variables": dict(self.variables),
-            "loops": [each.to_json() for each in self.loops],
-            "repairs": self.repairs,
-            "monitored": self.monitored,
-        }
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> CompiledPolicy:
-        """Read what `to_json` gave; raises ValueError for anything else."""
-        return typed.record(cls, data, "a policy")
+def by_name(policies: Mapping[str, CompiledPolicy]) -> dict[str, CompiledKdamond]:
+    """Return the kdamonds of policies, by their full names."""
+    return {each.full_name: each for policy in policies.values() for each in policy.kdamonds}

@@ -8,28 +8,25 @@ from typing import Literal
 
 from damonpolicy.base.errors import Foreign, KernelLacks, NoPermission, as_root
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.kernel.damon.features import NEWEST
 from damonpolicy.kernel.damon.tree import (
     Tree,
     cgroup_paths,
     configuration,
+    differing,
     digest,
     empty_slot,
+    kdamond_path,
     slot_numbers,
     slot_tree,
 )
 from damonpolicy.kernel.damon.tree import snapshot as read_tree
-from damonpolicy.kernel.operation import kdamond_path
-from damonpolicy.kernel.settings import normalise
+from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
 from damonpolicy.kernel.system import host
 from damonpolicy.kernel.system.cgroups import identities
 from damonpolicy.kernel.system.machine import ADMIN, Machine, read_or, read_value
-from damonpolicy.plan.diff import differing
 from damonpolicy.plan.state import Managed
 
 __all__ = ("Current", "Owner", "retrieve")
-
-_ELSEWHERE = f"`--kernel emulated:{NEWEST}` shows what would happen"
 
 _TRIES = 5
 
@@ -60,11 +57,11 @@ class Current:
 
     def running(self, number: int) -> bool:
         """Return whether a slot's kdamond is on."""
-        return self.tree.get(f"{number}/state") == "on"
+        return Kdamonds(self.tree)[number].state.text == "on"
 
     def pid(self, number: int) -> int:
         """Return a slot's kdamond's pid, -1 while it is off."""
-        return int(self.tree.get(f"{number}/pid", "-1"))
+        return Kdamonds(self.tree)[number].pid.number
 
     def owner(self, number: int, managed: Managed) -> Owner:
         """Return the owner of a slot.
@@ -74,12 +71,9 @@ class Current:
         """
         record = managed.slots.get(number)
         if record is not None and managed.boot_id == self.host.boot_id:
-            same_thread = (self.pid(number), self.starts.get(number, 0)) == (
-                record.pid,
-                record.start,
-            )
+            thread = (self.pid(number), self.starts.get(number, 0))
             if self.running(number):
-                return "ours" if same_thread else "foreign"
+                return "ours" if thread == record.thread else "foreign"
             if not differing(self.slot(number), record.files):
                 return "ours"
         if not self.running(number) and empty_slot(self.slot(number)):
@@ -88,6 +82,8 @@ class Current:
 
     def fingerprint(self, managed: Managed) -> str:
         """A checksum of everything that a plan relies on."""
+        from damonpolicy.kernel.settings import normalise
+
         slots = {
             str(number): {
                 "configuration": configuration(self.slot(number)),
@@ -132,11 +128,11 @@ def retrieve(machine: Machine, settings: Iterable[str] = ()) -> Current:
                 message, hint="someone else is changing DAMON's tree: try again"
             ) from error
         message = "this kernel has no DAMON with a sysfs interface"
-        hint = f"it needs CONFIG_DAMON_SYSFS; {_ELSEWHERE}"
+        hint = f"it needs CONFIG_DAMON_SYSFS; {_elsewhere()}"
         raise KernelLacks(message, hint=hint) from error
     except PermissionError as error:
         message = "DAMON's files may be read by root only"
-        hint = f"{as_root()}; {_ELSEWHERE}"
+        hint = f"{as_root()}; {_elsewhere()}"
         raise NoPermission(message, hint=hint) from error
     return Current(
         machine=machine.name,
@@ -149,6 +145,12 @@ def retrieve(machine: Machine, settings: Iterable[str] = ()) -> Current:
     )
 
 
+def _elsewhere() -> str:
+    from damonpolicy.kernel.damon.features import NEWEST
+
+    return f"`--kernel emulated:{NEWEST}` shows what would happen"
+
+
 def _settled(machine: Machine) -> tuple[Tree, dict[int, int]]:
     """Read DAMON's tree, and the start times of its running kdamonds' threads, by slot.
 
@@ -156,10 +158,11 @@ def _settled(machine: Machine) -> tuple[Tree, dict[int, int]]:
     """
     for _ in range(_TRIES):
         tree = read_tree(machine)
-        running = [n for n in slot_numbers(tree) if tree.get(f"{n}/state") == "on"]
-        starts = {n: host.starts(machine, int(tree.get(f"{n}/pid", "-1"))) for n in running}
+        slots = Kdamonds(tree)
+        running = [n for n in slot_numbers(tree) if slots[n].state.text == "on"]
+        starts = {n: host.starts(machine, slots[n].pid.number) for n in running}
         gone = [n for n in running if not starts[n]]
-        if all(read_or(machine, kdamond_path(n, "state")) == "on" for n in gone):
+        if all(read_or(machine, kdamond_path(n, Kdamond().state.path)) == "on" for n in gone):
             break
     return tree, starts
 

@@ -6,20 +6,19 @@ and a goal on a missing node crashes 6.16 to 6.19. So neither is handed over.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 
 from damonpolicy.base.lazy import dataclass
+from damonpolicy.kernel.damon.directory import Numbered
+from damonpolicy.kernel.damon.schema import row
 from damonpolicy.kernel.damon.tree import CORE, Tree
+from damonpolicy.kernel.damon.view import Filter, Goal, ProbeFilter, Scheme
 from damonpolicy.kernel.system import numa
 from damonpolicy.kernel.system.cgroups import has_memory, is_pattern, matching, subtree
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.plan.ir import CompiledKdamond, FilterLine
 
 __all__ = ("Lack", "cgroups_of_filters", "lacks", "without", "without_gone")
-
-_GOAL = r"(contexts/0/schemes/\d+/quotas/goals/\d+)/(?:path|nid)\Z"
-_DESTINATION = r"contexts/0/schemes/\d+/(?:target_nid|dests/\d+/id)\Z"
 
 Filters = Mapping[str, tuple[FilterLine, ...]]
 
@@ -46,18 +45,18 @@ def lacks(kdamond: CompiledKdamond, machine: Machine) -> Iterator[Lack]:
     """Yield the missing needs of goals and destinations."""
     online: tuple[int, ...] | None = None
     for path, value in kdamond.files.items():
-        goal, node = re.match(_GOAL, path), -1
-        if goal and path.endswith("/path") and value and not has_memory(machine, value):
-            yield Lack.cgroup(value, goal[1])
-        elif goal and path.endswith("/nid"):
-            if kdamond.files.get(f"{goal[1]}/target_metric", "").startswith("node_"):
+        found, part, node = row(path), path.rpartition("/")[0], -1
+        match found.ours if found else "":
+            case "quota.goals.cgroup" if value and not has_memory(machine, value):
+                yield Lack.cgroup(value, part)
+            case "quota.goals.node":
+                if Goal(kdamond.files, part).metric.text.startswith("node_"):
+                    node = int(value)
+            case "to" | "to.node":
                 node = int(value)
-        elif re.match(_DESTINATION, path):
-            node = int(value)
         if node >= 0:
             online = numa.nodes(machine) if online is None else online
             if node not in online:
-                part = path.rpartition("/")[0]
                 yield Lack(f"node {node}", f"there is no node {node}", part, "DP0301")
 
 
@@ -69,7 +68,7 @@ def cgroups_of_filters(kdamond: CompiledKdamond, machine: Machine) -> dict[str, 
     found: dict[str, str] = {}
     for directory, lines in kdamond.filters.items():
         for line in lines:
-            path = line.files.get(line.path_file, "")
+            path = line.path
             if not path or has_memory(machine, path):
                 continue
             there = subtree(machine, path) if line.subtree else matching(machine, path)
@@ -100,26 +99,24 @@ def without_gone(tree: Tree, machine: Machine) -> dict[str, str]:
     If that would change the meaning, the tree stays as it is.
     """
     filters, gone = {}, set()
-    for counter in [path for path in tree if path.endswith("filters/nr_filters")]:
-        directory, lines = counter.rpartition("/")[0], []
-        for index in range(int(tree[counter])):
-            prefix = f"{directory}/{index}/"
+    for counter in [path for path in tree if path.endswith(Scheme().filters.count.path)]:
+        here, lines = Numbered(tree, counter.rpartition("/")[0], Filter), []
+        for each in here:
+            prefix = each.below("")
             files = {p.removeprefix(prefix): v for p, v in tree.items() if p.startswith(prefix)}
-            path_file = "memcg_path" if "memcg_path" in files else "path"
-            path = files.get(path_file, "")
-            if path and files["type"] == "memcg" and not has_memory(machine, path):
-                gone.add(path)
-            lines.append(FilterLine(files, path_file=path_file))
-        filters[directory] = tuple(lines)
+            memcg = each.memcg if each.memcg.present else ProbeFilter(tree, each.path).memcg
+            line = FilterLine(files, path_file=memcg.path.removeprefix(prefix))
+            if line.path and each.type.text == "memcg" and not has_memory(machine, line.path):
+                gone.add(line.path)
+            lines.append(line)
+        filters[here.path] = tuple(lines)
     less = without(filters, gone) if gone else None
     if less is None:
         return dict(tree)
     inside = tuple(f"{directory}/" for directory in filters)
     left = {path: value for path, value in tree.items() if not path.startswith(inside)}
     for directory, kept in less.items():
-        left[f"{directory}/nr_filters"] = str(len(kept))
-        for index, line in enumerate(kept):
-            left |= {f"{directory}/{index}/{name}": value for name, value in line.files.items()}
+        left |= Numbered({}, directory, Filter).listing([line.files for line in kept])
     return left
 
 
@@ -135,13 +132,12 @@ def _left(
     for directory, lines in filters.items():
         kept = []
         for line in lines:
-            core = line.files["type"] in CORE
-            if decided is not None and not core:
+            if decided is not None and line.filter.type.text not in CORE:
                 continue
-            if line.files.get(line.path_file, "") not in gone:
+            if line.path not in gone:
                 kept.append(line)
-            elif line.files["matching"] == "N":
-                decided = line.files.get("allow") == "Y"
+            elif not line.filter.matching.yes:
+                decided = line.filter.allow.yes
         left[directory] = tuple(kept)
     return left, decided
 
@@ -149,5 +145,5 @@ def _left(
 def _rest(filters: Filters) -> bool:
     """Return whether unmatched memory is allowed (damos_set_filters_default_reject())."""
     lines = [line for each in filters.values() for line in each]
-    pages = [line for line in lines if line.files["type"] not in CORE]
-    return not lines or (pages or lines)[-1].files.get("allow") != "Y"
+    pages = [line for line in lines if line.filter.type.text not in CORE]
+    return not lines or not (pages or lines)[-1].filter.allow.yes

@@ -7,10 +7,9 @@ it is off, or are handed over at once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import replace
 
 from damonpolicy.base.errors import Foreign, PolicyInvalid
-from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import format_duration
 from damonpolicy.kernel.damon.modules import (
     COMMIT_INPUTS,
@@ -28,20 +27,11 @@ from damonpolicy.plan.machine_state import Current
 from damonpolicy.plan.settings import SettingPlan, operation
 from damonpolicy.plan.state import Managed
 
-__all__ = ("Steps", "refuse_others", "settled", "steps")
+__all__ = ("refuse_others", "settled", "steps", "switches")
 
 
 _LONGEST_PAUSE = 30_000_000
 """The longest wait, in microseconds, for a module to take its parameters; otherwise it restarts."""
-
-
-@dataclass(slots=True)
-class Steps:
-    """The writes for the modules: ``first`` before everything else, ``last`` after it."""
-
-    first: list[Operation] = field(default_factory=list)
-    last: list[Operation] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
 
 
 def settled(
@@ -61,19 +51,20 @@ def settled(
     runs |= {
         module_of(each.path)
         for each in known.values()
-        if _switch(each) and each.users and _on(each.after)
+        if switches(each.path) and each.users and _on(each.after)
     }
     for path, each in known.items():
-        if _switch(each) and each.restored and _on(each.after) and not _on(each.before):
+        if switches(each.path) and each.restored and _on(each.after) and not _on(each.before):
             if busy or runs - {module_of(path)}:
                 known[path] = replace(each, after=each.before, owed=True)
-        elif _switch(each) and each.restored and module_of(path) not in current.modules:
+        elif switches(each.path) and each.restored and module_of(path) not in current.modules:
             known[path] = replace(each, after=each.before)  # its kdamond has ended
     return list(known.values())
 
 
-def _switch(each: SettingPlan) -> bool:
-    return bool(module_of(each.path)) and each.path.endswith("/enabled")
+def switches(path: str) -> bool:
+    """Return whether a file switches a module on and off."""
+    return bool(module_of(path)) and path.endswith("/enabled")
 
 
 def _on(content: str) -> bool:
@@ -105,18 +96,20 @@ def _regions(
     return found if all(each.original == "0" for each in found.values()) else {}
 
 
-def steps(current: Current, plans: Sequence[SettingPlan]) -> Steps:
-    """Return the writes for the modules, in order.
+def steps(current: Current, plans: Sequence[SettingPlan]) -> tuple[list[Operation], list[str]]:
+    """Return the writes for the modules, ordered within each phase, and remarks.
 
     Raises PolicyInvalid if a module would be left with parameters that it cannot run with, Foreign
     if it is wrecked.
     """
-    result, parameters = Steps(), Steps()
+    switched: list[Operation] = []
+    parameters: list[Operation] = []
+    remarks = []
     for module in MODULES:
         own = [each for each in plans if module_of(each.path) == module]
         if not own:
             continue
-        switch = next((each for each in own if _switch(each)), None)
+        switch = next((each for each in own if switches(each.path)), None)
         path = parameter_path(module, "enabled")
         was = module in current.modules
         runs = _on(switch.after) if switch else was
@@ -137,24 +130,23 @@ def steps(current: Current, plans: Sequence[SettingPlan]) -> Steps:
         files = current.settings.get(inputs) is not None
         pauses = _pause(module, current.settings), _pause(module, _after(current, own))
         online = again and files and max(pauses) <= _LONGEST_PAUSE
-        parameters.first += changed
+        parameters += changed
         if online:
-            parameters.first.append(Operation("inputs", "settings", inputs, "N", "Y"))
+            parameters.append(Operation("inputs", "settings", inputs, "N", "Y"))
             within = format_duration(pauses[0])
-            result.remarks.append(f"{module} goes on running, with new parameters within {within}")
+            remarks.append(f"{module} goes on running, with new parameters within {within}")
         if was and (not runs or (again and not online)):
-            result.first.append(Operation("setting", "settings", path, "Y", "N"))
+            switched.append(Operation("setting", "settings", path, "Y", "N"))
         if runs and (not was or (again and not online)):
-            result.last.append(Operation("setting", "modules", path, "N", "Y"))
+            switched.append(Operation("setting", "modules", path, "N", "Y"))
         if again and not online:
             why = "this kernel cannot change it while it runs"
             if files:
                 why = f"it looks for new parameters only every {format_duration(max(pauses))}"
-            result.remarks.append(f"{module} restarts and loses its monitoring results: {why}")
+            remarks.append(f"{module} restarts and loses its monitoring results: {why}")
         if switch and switch.owed:
-            result.remarks.append(f"{module} is switched on again once no kdamond runs")
-    result.first += parameters.first
-    return result
+            remarks.append(f"{module} is switched on again once no kdamond runs")
+    return [*switched, *parameters], remarks
 
 
 def _pause(module: str, settings: Mapping[str, str | None]) -> int:
@@ -196,12 +188,12 @@ def refuse_others(
     ``starts`` is whether a kdamond of ours starts, ``foreign`` are the slots that run someone
     else's. Raises PolicyInvalid between policies, Foreign for someone else's.
     """
-    switches = {module_of(each.path): each for each in plans if _switch(each)}
-    ours = {
-        name: each.users[0] for name, each in switches.items() if each.users and _on(each.after)
-    }
+    known = {module_of(each.path): each for each in plans if switches(each.path)}
+    ours = {name: each.users[0] for name, each in known.items() if each.users and _on(each.after)}
     theirs = [
-        name for name in current.modules if name not in ours and _on_after(switches.get(name))
+        name
+        for name in current.modules
+        if name not in ours and (name not in known or _on(known[name].after))
     ]
     others = [policy.name for policy in policies.values() if policy.kdamonds]
     for name, user in ours.items():
@@ -216,19 +208,15 @@ def refuse_others(
                 *((ours[other], "modules") for other in ours),
             )  # fmt: skip
             raise wrong
-        if not _on(switches[name].before) and foreign:
+        if not _on(known[name].before) and foreign:
             slot = foreign[0]
             message = (
                 f"`{name}` lets no other kdamond run beside it, and slot {slot} runs one of"
                 f" someone else (pid {current.pid(slot)})"
             )
             raise Foreign(message, hint="stop it first")
-    if theirs and (starts or any(not _on(switches[name].before) for name in ours)):
+    if theirs and (starts or any(not _on(known[name].before) for name in ours)):
         raise Foreign(
             f"the kernel's {theirs[0].upper()} runs, and no other kdamond can start beside it",
             hint=f"let the policy stop it: `modules: {{{theirs[0]}: {{enabled: false}}}}`",
         )
-
-
-def _on_after(switch: SettingPlan | None) -> bool:
-    return switch is None or _on(switch.after)

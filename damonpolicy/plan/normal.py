@@ -8,16 +8,12 @@ from __future__ import annotations
 
 from damonpolicy.base.units import U32_MAX
 from damonpolicy.kernel.damon.bounds import bounds_no_age, bounds_no_rate
+from damonpolicy.kernel.damon.directory import File
+from damonpolicy.kernel.damon.schema import row
 from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.kernel.damon.view import Kdamond, Quota
 
 __all__ = ("in_effect", "limits_nothing", "unbounded")
-
-_SCHEMES = "contexts/0/schemes"
-_INTERVALS = "contexts/0/monitoring_attrs/intervals"
-_LIMITS = ("bytes", "ms", "goals/nr_goals")
-_INERT = ("reset_interval_ms", "weights/sz_permil", "weights/nr_accesses_permil",
-          "weights/age_permil")  # fmt: skip
-"""Files that only describe how a limit is enforced."""
 
 
 def limits_nothing(tree: Tree, quota: str) -> bool:
@@ -25,16 +21,18 @@ def limits_nothing(tree: Tree, quota: str) -> bool:
 
     Source: mm/damon/core.c: damos_adjust_quota() returns before it looks at anything else.
     """
-    return all(tree.get(f"{quota}/{name}", "0") == "0" for name in _LIMITS)
+    here = Quota(tree, quota)
+    return here.size.text == here.time.text == here.goals.count.text == "0"
 
 
 def unbounded(tree: Tree, path: str) -> bool:
     """Return whether an upper bound of a rate or age in a slot's tree excludes nothing."""
-    value = int(tree.get(path, "0"))
-    sample, aggregation = (int(tree.get(f"{_INTERVALS}/{n}_us", "0")) for n in ("sample", "aggr"))
+    value, intervals = File(tree, path).number, Kdamond(tree).intervals
+    sample, aggregation = intervals.sample.number, intervals.aggregation.number
     if value <= U32_MAX:
         return value == U32_MAX
-    if path.endswith("/age/max"):
+    found = row(path)
+    if found is not None and found.unit == "aggregations":
         return bounds_no_age(value, aggregation)
     return bounds_no_rate(value, max(aggregation // max(sample, 1), 1))
 
@@ -42,14 +40,13 @@ def unbounded(tree: Tree, path: str) -> bool:
 def in_effect(tree: Tree) -> dict[str, str]:
     """Return a slot's tree in which bounds and limits without effect always have one form."""
     result = dict(tree)
-    for index in range(int(tree.get(f"{_SCHEMES}/nr_schemes", "0"))):
-        base = f"{_SCHEMES}/{index}"
-        for name in ("nr_accesses", "age"):
-            path = f"{base}/access_pattern/{name}/max"
-            if path in result and unbounded(tree, path):
-                result[path] = str(U32_MAX)
-        if limits_nothing(tree, f"{base}/quotas"):
-            for name in _INERT:
-                if f"{base}/quotas/{name}" in result:
-                    result[f"{base}/quotas/{name}"] = "0"
+    for scheme in Kdamond(tree).schemes:
+        pattern, quota, weights = scheme.access_pattern, scheme.quota, scheme.quota.weights
+        for most in (pattern.access_rate.max, pattern.age.max):
+            if most.present and unbounded(tree, most.path):
+                result[most.path] = str(U32_MAX)
+        if limits_nothing(tree, quota.path):
+            # these only describe how a limit is enforced
+            inert = (quota.every, weights.size, weights.access_rate, weights.age)
+            result |= {each.path: "0" for each in inert if each.present}
     return result

@@ -7,19 +7,21 @@ matters where a list shrinks.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
-from typing import Literal
+from typing import Any, Literal
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.kernel.damon.schema import default
-from damonpolicy.kernel.damon.tree import Tree, is_volatile
-from damonpolicy.kernel.operation import Operation
+from damonpolicy.kernel.damon.directory import Numbered
+from damonpolicy.kernel.damon.schema import row
+from damonpolicy.kernel.damon.tree import Tree, differing, is_volatile
+from damonpolicy.kernel.damon.view import Kdamond, Target
+from damonpolicy.kernel.operation import Operation, Phase
 from damonpolicy.plan.bind import Bound
-from damonpolicy.plan.diff import changes, differing, remade
-from damonpolicy.plan.ir import CompiledKdamond, Member
+from damonpolicy.plan.diff import changes, remade
+from damonpolicy.plan.ir import CompiledKdamond
 from damonpolicy.plan.positions import Schemes, without_schemes
+from damonpolicy.plan.state import SlotRecord
 from damonpolicy.plan.uncommitted import sooner, touched, unfed, unheard
 
 __all__ = (
@@ -27,60 +29,45 @@ __all__ = (
     "acts",
     "change",
     "commit_steps",
+    "has_goals",
     "inherits",
     "may_sleep",
     "pids",
     "recommit",
     "retuned",
     "shifts",
+    "started",
     "with_pids",
     "without_dead",
 )
 
-_OPERATIONS = "contexts/0/operations"
-_INTERVALS = "contexts/0/monitoring_attrs/intervals"
-_TUNING = f"{_INTERVALS}/intervals_goal/aggrs"
-_TARGETS = "contexts/0/targets"
-_SAMPLE = "contexts/0/monitoring_attrs/sample/filters"
-_GOALS = re.compile(r"contexts/0/schemes/\d+/quotas/goals/\d+/")
-_PID = re.compile(rf"{_TARGETS}/(\d+)/pid_target\Z")
+_OPS = Kdamond().ops.path
+_TUNING = Kdamond().intervals.auto_tune.aggregations.path
 
 
 @dataclass(slots=True)
 class Change:
-    """The files to stage and commit; ``action`` is keep if nothing has to be done."""
+    """The operations, ordered within each phase; ``action`` is keep if none is needed."""
 
     action: Literal["keep", "change", "restart"]
     tree: Tree
-    stage: list[Operation] = field(default_factory=list)
-    commit: list[Operation] = field(default_factory=list)
-    start: list[Operation] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
 
-def change(
-    slot: int,
-    before: Tree,
-    bound: Bound,
-    verified: Tree,
-    members: Sequence[Member] = (),
-    names: Mapping[str, str] | None = None,
-    cgroups: Mapping[str, int] | None = None,
-) -> Change:
+def change(slot: int, before: Tree, bound: Bound, record: SlotRecord) -> Change:
     """Plan the change of a running kdamond.
 
-    ``before`` is its directory as it is, ``verified`` what was last committed by us: files
-    may have been staged by someone since, or by us and never committed. ``members`` are the
-    processes that were committed: another one may have got the pid of one that ended. So are
-    ``cgroups``, by their paths: another one may have been made in the place of one.
-    ``names`` are those of the schemes that run, by directory.
+    ``before`` is its directory as it is, ``record`` what was last committed by us: files may have
+    been staged by someone since, or by us and never committed; another process may have got the
+    pid of one that ended, and another cgroup may have been made in the place of one.
     """
-    desired = bound.files
+    desired, verified = bound.files, record.files
     staged = differing(before, desired)
     committed = differing(verified, desired)
-    known = dict(members)
+    known = dict(record.members)
     reused = any(known.get(pid, start) != start for pid, start in bound.members)
-    others = _others(verified, cgroups or {}, bound)
+    others = _others(verified, record.cgroups, bound)
     if not staged and not committed and not reused and not others:
         return Change("keep", before)
     result = Change("change", before)
@@ -91,7 +78,7 @@ def change(
     if why:
         return _restart(slot, before, desired, result, why)
     result.remarks += unheard(bound.kdamond.uncommitted, desired, before, verified, late=True)
-    return _commits(slot, before, bound, verified, names or {}, result)
+    return _commits(slot, before, bound, record, result)
 
 
 def _obstacle(
@@ -101,7 +88,7 @@ def _obstacle(
     desired = bound.files
     # The kernel runs what was committed, even if someone has staged over it since.
     ran = verified or before
-    if {each.get(_OPERATIONS) for each in (before, ran)} != {desired[_OPERATIONS]}:
+    if {each.get(_OPS) for each in (before, ran)} != {desired[_OPS]}:
         return "other operations need other targets"
     if pids(before) != pids(ran):
         return "its targets were changed by someone since our last commit"
@@ -121,40 +108,26 @@ def _obstacle(
     return "; ".join(unheard(bound.kdamond.uncommitted, desired, before, verified))
 
 
-def _commits(
-    slot: int,
-    before: Tree,
-    bound: Bound,
-    verified: Tree,
-    names: Mapping[str, str],
-    result: Change,
-) -> Change:
+def _commits(slot: int, before: Tree, bound: Bound, record: SlotRecord, result: Change) -> Change:
     """Add the commits that lead to what is wanted, one after the other."""
-    desired, ran = bound.files, verified or before
-    tree = dict(before)
+    desired, ran, kdamond = bound.files, record.files or before, bound.kdamond
     begins = retuned(before, desired) or retuned(ran, desired)
     if begins:
         result.remarks.append("the intervals are tuned again, starting from the policy's values")
     elif _tuned(before) and _tuned(desired):
         # a commit would set the intervals back to where tuning began
-        result.stage.append(Operation.command(slot, "update_tuned_intervals", phase="stage"))
-    schemes = Schemes(ran, desired, names, bound.kdamond.names)
-    steps, shortened = _steps((before, ran), desired, schemes)
-    answered = bound.kdamond.commit == "answered"
-    if answered and sooner(schemes.front, desired, before, verified):
-        steps, shortened = [touched(steps[0]), *(steps[1:] or [desired])], False
-    for number, step in enumerate(steps):
-        faked = {**tree, _TUNING: "0"} if begins and not number else tree
-        operations, tree = changes(slot, faked, step, "commit" if number else "stage")
-        (result.commit if number else result.stage).extend(operations)
-        result.commit.append(Operation.command(slot, "commit"))
-    stays = without_schemes(before, schemes.front) if schemes.inherit else before
-    if unfed(bound.kdamond.uncommitted, desired, stays):
-        result.commit.append(Operation.command(slot, "commit"))
+        result.operations.append(Operation.command(slot, "update_tuned_intervals", phase="stage"))
+    schemes = Schemes(ran, desired, record.names, kdamond.names)
+    known = (before, record.files) if kdamond.commit == "answered" else ()
+    steps, shortened = _steps((before, ran), desired, schemes, known)
+    again = unfed(kdamond.uncommitted, desired, schemes.staying(before))
+    faked = {**before, _TUNING: "0"} if begins else before
+    operations, tree = _one_by_one(slot, faked, steps, again=again, first="stage")
+    result.operations += operations
     if shortened:
         # the kernel has dropped the obsolete targets by now: only the files still show them
         operations, tree = changes(slot, tree, desired, "commit")
-        result.commit += operations
+        result.operations += operations
     result.tree = tree
     if schemes.remark:
         result.remarks.append(schemes.remark)
@@ -168,27 +141,30 @@ def recommit(
     desired: Tree,
     kdamond: CompiledKdamond,
     names: Mapping[str, str],
-) -> tuple[list[Operation], dict[str, str]]:
-    """Return the operations from ``committed`` to ``desired`` for a running kdamond, and the tree.
+) -> list[Operation]:
+    """Return the operations from ``committed`` to ``desired`` for a running kdamond.
 
     ``staged`` may hold anything; files that it does not mention have their defaults. Targets that
-    the kernel drops at the last commit are still in the tree: `changes` takes them out of the
-    files. ``names`` are those of the schemes that were committed, by directory.
+    the kernel drops at the last commit stay in the files: `changes` takes them out. ``names`` are
+    those of the schemes that were committed, by directory.
     """
-    operations: list[Operation] = []
     schemes = Schemes(committed, desired, names, kdamond.names)
-    steps, _ = _steps((staged, committed), desired, schemes)
-    if kdamond.commit == "answered" and sooner(schemes.front, desired, committed):
-        steps = [touched(steps[0]), *(steps[1:] or [desired])]
-    tree = dict(staged)
+    known = (committed,) if kdamond.commit == "answered" else ()
+    steps, _ = _steps((staged, committed), desired, schemes, known)
+    again = unfed(kdamond.uncommitted, desired, schemes.staying(committed))
+    return _one_by_one(slot, staged, steps, again=again)[0]
+
+
+def _one_by_one(
+    slot: int, tree: Tree, steps: Iterable[Tree], *, again: bool, first: Phase = "commit"
+) -> tuple[list[Operation], Tree]:
+    """Return the operations that commit each step, the last of them ``again``, and the tree."""
+    operations, phase, commit = [], first, Operation.command(slot, "commit")
     for step in steps:
-        fresh = {path: default(path) for path in step if path not in tree}
-        made, tree = changes(slot, {**fresh, **tree}, step, "commit")
-        operations += [*made, Operation.command(slot, "commit")]
-    stays = without_schemes(committed, schemes.front) if schemes.inherit else committed
-    if unfed(kdamond.uncommitted, desired, stays):
-        operations.append(Operation.command(slot, "commit"))
-    return operations, tree
+        made, tree = changes(slot, tree, step, phase)
+        operations += [*made, commit]
+        phase = "commit"
+    return [*operations, commit] if again else operations, tree
 
 
 def _others(verified: Tree, were: Mapping[str, int], bound: Bound) -> list[str]:
@@ -205,22 +181,32 @@ def _restart(slot: int, before: Tree, desired: Tree, result: Change, why: str) -
     """Stop and start instead of a commit."""
     operations, tree = changes(slot, before, desired, anew=True)
     result.action, result.tree = "restart", tree
-    result.stage += operations
-    result.start.append(Operation.command(slot, "off", phase="start"))
-    result.start.append(Operation.command(slot, "on", "off", "start"))
-    tuned = " and tuned quotas" if any(map(_GOALS.match, before)) else ""
+    result.operations += [*operations, *started(slot, running=True)]
+    tuned = " and tuned quotas" if has_goals(before) else ""
     result.remarks.append(f"it restarts and loses its monitoring results{tuned}: {why}")
     return result
 
 
+def started(slot: int, *, running: bool) -> list[Operation]:
+    """Return the commands that start a kdamond, after the end of one that is ``running``."""
+    stop = [Operation.command(slot, "off", phase="start")] if running else []
+    return [*stop, Operation.command(slot, "on", "off", "start")]
+
+
 def may_sleep(tree: Tree) -> bool:
     """Return whether every scheme has watermarks, so that all could be inactive at once."""
-    metrics = [value for path, value in tree.items() if path.endswith("/watermarks/metric")]
+    metrics = [scheme.watermarks.metric.text for scheme in Kdamond(tree).schemes]
     return bool(metrics) and "none" not in metrics
 
 
 def _tuned(tree: Tree) -> bool:
-    return is_volatile(f"{_INTERVALS}/sample_us", tree)
+    return is_volatile(Kdamond().intervals.sample.path, tree)
+
+
+def has_goals(tree: Tree) -> bool:
+    """Return whether any quota has a goal, so that the kernel tunes it."""
+    rows = filter(None, map(row, tree))
+    return any(each.ours.startswith("quota.goals.") for each in rows)
 
 
 def retuned(tree: Tree, desired: Tree) -> bool:
@@ -228,16 +214,14 @@ def retuned(tree: Tree, desired: Tree) -> bool:
 
     The kernel refuses such a commit (mm/damon/core.c: damon_valid_intervals_goal()).
     """
-    goal = f"{_INTERVALS}/intervals_goal"
-    names = ("access_bp", "aggrs", "min_sample_us", "max_sample_us")
-    moved = any(tree.get(f"{goal}/{name}") != desired.get(f"{goal}/{name}") for name in names)
+    files = filter(Kdamond().intervals.auto_tune.holds, {**tree, **desired})
+    moved = any(tree.get(path) != desired.get(path) for path in files)
     return moved and _tuned(tree) and _tuned(desired)
 
 
 def pids(tree: Tree) -> list[str]:
     """Return the processes of a tree's targets, in their order."""
-    found = {int(match[1]): value for path, value in tree.items() if (match := _PID.match(path))}
-    return [found[index] for index in sorted(found)]
+    return [target.pid.text for target in Kdamond(tree).targets]
 
 
 def inherits(before: Tree, desired: Tree) -> bool:
@@ -247,15 +231,17 @@ def inherits(before: Tree, desired: Tree) -> bool:
     """
     old, new = pids(before), pids(desired)
     gone = any(pid not in new for pid in old)
-    return gone and old[0] != new[0] and f"{_TARGETS}/0/obsolete_target" not in desired
+    return gone and old[0] != new[0] and not _keeps_gone(desired)
+
+
+def _keeps_gone(tree: Tree) -> bool:
+    """Return whether this kernel can drop a target from the middle, once it is marked obsolete."""
+    return Kdamond(tree).targets[0].obsolete.present
 
 
 def acts(tree: Tree) -> bool:
     """Return whether a scheme does more than count."""
-    actions = (
-        value for path, value in tree.items() if re.fullmatch(r".*/schemes/\d+/action", path)
-    )
-    return any(action != "stat" for action in actions)
+    return any(scheme.action.text != "stat" for scheme in Kdamond(tree).schemes)
 
 
 def shifts(running: Iterable[Tree], desired: Tree) -> bool:
@@ -269,20 +255,22 @@ def commit_steps(running: Sequence[Tree], desired: Tree) -> list[Tree]:
     if not any(_types_change(each, desired) for each in running):
         return [desired]
     # A commit copies everything of a sample filter except its type: first none, then the new one.
-    without = {p: v for p, v in desired.items() if not p.startswith(f"{_SAMPLE}/")}
-    return [{**without, f"{_SAMPLE}/nr_filters": "0"}, desired]
+    return [_listed(desired, Kdamond().sample.filters, ()), desired]
 
 
-def _steps(running: Sequence[Tree], desired: Tree, schemes: Schemes) -> tuple[list[Tree], bool]:
+def _steps(
+    running: Sequence[Tree], desired: Tree, schemes: Schemes, known: Sequence[Tree]
+) -> tuple[list[Tree], bool]:
     """Return the trees to commit in order, and whether the last has dead targets.
 
-    ``running`` are the files as they are, and what was committed last.
+    ``running`` are the files as they are, and what was committed last; ``known`` is what may
+    be in effect, if the kernel answers a commit at once.
     """
     old, new = pids(running[-1]), pids(desired)
     gone = any(pid not in new for pid in old)
     last: list[Tree] = [desired]
     shortened = False
-    if gone and f"{_TARGETS}/0/obsolete_target" in desired:
+    if gone and _keeps_gone(desired):
         last, shortened = [_with_obsolete(desired, old, new)], True
     elif gone:
         # before 6.19 (commit "mm/damon: add obsolete flag to damon_target") nothing can be
@@ -295,29 +283,40 @@ def _steps(running: Sequence[Tree], desired: Tree, schemes: Schemes) -> tuple[li
     if schemes.inherit:
         # the common front first, then all, so that no later scheme takes over another's state
         last, shortened = [without_schemes(last[0], schemes.front), desired], False
-    return [*commit_steps(running, last[0]), *last[1:]], shortened
+    steps = [*commit_steps(running, last[0]), *last[1:]]
+    if sooner(schemes.front, desired, *known):
+        steps, shortened = [touched(steps[0]), *(steps[1:] or [desired])], False
+    return steps, shortened
 
 
 def _types_change(before: Tree, desired: Tree) -> bool:
-    types = [path for path in before if re.fullmatch(rf"{_SAMPLE}/\d+/type", path)]
-    return any(path in desired and before[path] != desired[path] for path in types)
+    old, new = (Kdamond(tree).sample.filters for tree in (before, desired))
+    return any(each.type.text != other.type.text for each, other in zip(old, new, strict=False))
 
 
-def _target_files(tree: Tree) -> dict[str, dict[str, str]]:
+def _target_files(tree: Tree) -> dict[int, dict[str, str]]:
     """Return the files of all targets, by their number."""
-    found: dict[str, dict[str, str]] = {}
-    prefix = f"{_TARGETS}/"
-    for path, value in tree.items():
-        if path.startswith(prefix):
-            number, _, name = path.removeprefix(prefix).partition("/")
-            found.setdefault(number, {})[name] = value
+    found: dict[int, dict[str, str]] = {}
+    targets = Kdamond().targets
+    for path in filter(targets.holds, tree):
+        number, _, name = path.removeprefix(targets.below("")).partition("/")
+        if name:
+            found.setdefault(int(number), {})[name] = tree[path]
     return found
+
+
+def _listed(
+    tree: Tree, where: Numbered[Any], entries: Sequence[Mapping[str, str]]
+) -> dict[str, str]:
+    """Return a tree in which a directory of numbered ones has other entries."""
+    rest = {path: value for path, value in tree.items() if not where.holds(path)}
+    return {**rest, **where.listing(entries)}
 
 
 def without_dead(tree: Tree, lives: Callable[[int], bool]) -> dict[str, str]:
     """Return a tree without the targets whose process has ended; without targets, as it is."""
     known = pids(tree)
-    if tree.get("contexts/0/operations") == "paddr":
+    if tree.get(_OPS) == "paddr":
         return dict(tree)
     living = [pid for pid in known if lives(int(pid))]
     return dict(tree) if living == known else _with_targets(tree, living, known)
@@ -325,18 +324,15 @@ def without_dead(tree: Tree, lives: Callable[[int], bool]) -> dict[str, str]:
 
 def with_pids(tree: Tree, others: Mapping[str, str]) -> dict[str, str]:
     """Return a tree in which ``others`` replace processes."""
-    return {path: others.get(v, v) if _PID.match(path) else v for path, v in tree.items()}
+    files = (target.pid for target in Kdamond(tree).targets)
+    return {**tree, **{each.path: others.get(each.text, each.text) for each in files}}
 
 
 def _with_targets(desired: Tree, pids: list[str], all_pids: list[str]) -> dict[str, str]:
     """Return the desired tree with only some of its targets."""
-    tree = {path: v for path, v in desired.items() if not path.startswith(f"{_TARGETS}/")}
-    tree[f"{_TARGETS}/nr_targets"] = str(len(pids))
     known = _target_files(desired)
-    for index, pid in enumerate(pids):
-        files = known.get(str(all_pids.index(pid)), {})
-        tree |= {f"{_TARGETS}/{index}/{name}": value for name, value in files.items()}
-    return tree
+    entries = [known.get(all_pids.index(pid), {}) for pid in pids]
+    return _listed(desired, Kdamond().targets, entries)
 
 
 def _with_obsolete(desired: Tree, old: list[str], new: list[str]) -> dict[str, str]:
@@ -345,12 +341,9 @@ def _with_obsolete(desired: Tree, old: list[str], new: list[str]) -> dict[str, s
     Their pids are replaced by a live one, since a commit looks up every pid.
     """
     order = [*dict.fromkeys([*old, *new])]
-    places = {pid: str(index) for index, pid in enumerate(new)}
-    known = _target_files(desired)
-    tree = {path: v for path, v in desired.items() if not path.startswith(f"{_TARGETS}/")}
-    tree[f"{_TARGETS}/nr_targets"] = str(len(order))
-    for index, pid in enumerate(order):
-        files = dict(known[places.get(pid, "0")])
-        files["obsolete_target"] = "N" if pid in places else "Y"
-        tree |= {f"{_TARGETS}/{index}/{name}": value for name, value in files.items()}
-    return tree
+    places = {pid: index for index, pid in enumerate(new)}
+    known, obsolete = _target_files(desired), Target().obsolete.path
+    entries = [
+        {**known[places.get(pid, 0)], obsolete: "N" if pid in places else "Y"} for pid in order
+    ]
+    return _listed(desired, Kdamond().targets, entries)

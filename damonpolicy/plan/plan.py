@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Literal
 
+from damonpolicy.base import typed
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.modules import module_of
 from damonpolicy.kernel.damon.tree import Tree
@@ -45,8 +46,10 @@ class KdamondPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(typed.Kept):
     """A complete transaction, before its first write."""
+
+    FORMAT = 1
 
     machine: str
     release: str
@@ -61,11 +64,6 @@ class Plan:
     """The policies that are applied now; others stay as they are."""
     takeover: bool = False
     remarks: tuple[str, ...] = ()
-
-    @property
-    def changes_kernel(self) -> bool:
-        """Whether anything is written to the machine."""
-        return bool(self.operations)
 
     def about(self, operation: Operation) -> tuple[tuple[str, str], ...]:
         """Return the parts of policies that require an operation, best first."""
@@ -93,7 +91,7 @@ class Plan:
 
     def changes(self, managed: Managed) -> bool:
         """Whether anything changes: on the machine, or in the managed set."""
-        return self.changes_kernel or self.records(managed)
+        return bool(self.operations) or self.records(managed)
 
     def records(self, managed: Managed) -> bool:
         """Whether the managed set changes: policies, their kdamonds' slots, settings' users."""

@@ -6,18 +6,19 @@ A pure function of the current machine, the managed set, and the wanted set.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import get_args
 
 from damonpolicy.base.errors import Foreign
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.modules import module_of
-from damonpolicy.kernel.damon.tree import Tree, configuration, startable
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.damon.tree import Tree, configuration, differing, kdamond_path, startable
+from damonpolicy.kernel.damon.view import Kdamond, Kdamonds
+from damonpolicy.kernel.operation import Operation, Phase
 from damonpolicy.kernel.system.machine import KDAMONDS
-from damonpolicy.plan import modules, online, policy_changes, renames, settings
+from damonpolicy.plan import modules, online, remarks, settings
 from damonpolicy.plan.bind import Bound, Waits
-from damonpolicy.plan.diff import changes, differing
-from damonpolicy.plan.ir import CompiledPolicy
+from damonpolicy.plan.diff import changes
+from damonpolicy.plan.ir import CompiledPolicy, by_name
 from damonpolicy.plan.machine_state import Current
 from damonpolicy.plan.normal import in_effect
 from damonpolicy.plan.plan import Action, KdamondPlan, Plan
@@ -28,7 +29,9 @@ __all__ = ("Wanted", "make_plan")
 FEWEST_SLOTS = 8
 """Spare slots for later policies, as the number cannot change while a kdamond runs."""
 
-EMPTY = {"contexts/nr_contexts": "0", "refresh_ms": "0"}
+_PHASES = get_args(Phase)
+
+EMPTY = {each.path: "0" for each in (Kdamond().contexts, Kdamond().refresh)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +63,9 @@ class _Draft:
         self.current = current
         self.managed = managed
         self.wanted = wanted
-        self.stage: list[Operation] = []
-        self.commit: list[Operation] = []
-        self.start: list[Operation] = []
-        self.stop: list[Operation] = []
+        self.operations: list[Operation] = []
+        """Those of slots; their phases put them in order."""
         self.kdamonds: list[KdamondPlan] = []
-        self.remarks: list[str] = []
         self.owners = {slot: current.owner(slot, managed) for slot in current.slots}
         self.slots_before = managed.slots_before
         self.grown = 0
@@ -73,21 +73,17 @@ class _Draft:
 
     def settle(self) -> None:
         """Decide for every kdamond, then for the slots and the settings."""
-        wanted = {
-            f"{policy.name}/{kdamond.name}"
-            for policy in self.wanted.policies.values()
-            for kdamond in policy.kdamonds
-        }
+        wanted = by_name(self.wanted.policies)
         ours = {
             record.kdamond: slot
             for slot, record in self.managed.slots.items()
             if self.owners.get(slot) == "ours"
         }
-        for slot, record in self.managed.slots.items():
-            if record.kdamond not in ours:
-                self.remarks.append(
-                    f"slot {slot} of `{record.kdamond}` was changed by someone else: it is theirs now"
-                )
+        self.remarks = [
+            f"slot {slot} of `{record.kdamond}` was changed by someone else: it is theirs now"
+            for slot, record in self.managed.slots.items()
+            if record.kdamond not in ours
+        ]
         retiring = {name: slot for name, slot in ours.items() if name not in wanted}
         ending = dict(retiring)
         placed = self._place(ours, retiring)
@@ -95,7 +91,7 @@ class _Draft:
         ran = {name: self.managed.slots[slot].files for name, slot in ending.items()
                if slot not in adopted and self.current.running(slot)}  # fmt: skip
         anew = [name for name, (_, action) in placed.items() if action in ("start", "restart")]
-        self.lost = renames.lost(ran, self.wanted.bound, anew)
+        self.lost = remarks.lost(ran, self.wanted.bound, anew)
         for name, bound in self.wanted.bound.items():
             if isinstance(bound, Waits):
                 if name in ours:
@@ -173,7 +169,7 @@ class _Draft:
         if self.managed.slots_before is None:
             self.slots_before = len(self.current.slots)
         self.grown = max(FEWEST_SLOTS, needed)
-        self.stage.insert(0, _slots(len(self.current.slots), self.grown))
+        self.operations.append(_slots(len(self.current.slots), self.grown))
         return list(range(self.grown))
 
     def _no_slot(self, name: str, foreign: Sequence[int]) -> Foreign:
@@ -203,40 +199,33 @@ class _Draft:
     def _run(self, name: str, bound: Bound, slot: int, action: Action) -> None:
         before = {} if self.grown else self.current.slot(slot)
         record = self.managed.slots.get(slot)
-        verified = record.files if record and action == "change" else None
         running = bool(before) and self.current.running(slot)
-        remarks = [self.lost[name]] if name in self.lost else []
+        said = [self.lost[name]] if name in self.lost else []
         cgroups: Mapping[str, int] = bound.cgroups
         if action != "start":
-            remarks += policy_changes.of_kdamond(name, self.managed.policies, bound.kdamond)
+            said += remarks.of_kdamond(name, self.managed.policies, bound.kdamond)
         if action == "adopt":
             mine = record if self.owners.get(slot) == "ours" else None
             was = f"was `{mine.kdamond}`, and " if mine else ""
-            remarks.append(f"{was}runs already as wanted: adopted without a write")
+            said.append(f"{was}runs already as wanted: adopted without a write")
             after: Tree = before
             # another program that committed it may have meant others
             cgroups = mine.cgroups if mine else {}
-        elif running and action == "change":
-            known = (record.members, record.names, record.cgroups) if record else ((), {}, {})
-            done = online.change(slot, before, bound, verified or {}, *known)
+        elif running and record and action == "change":
+            done = online.change(slot, before, bound, record)
             action, after = done.action, done.tree
-            remarks += done.remarks
-            self.stage += done.stage
-            self.commit += done.commit
-            self.start += done.start
+            said += done.remarks
+            self.operations += done.operations
         else:
             if action == "restart" and self.owners.get(slot) == "foreign":
-                remarks.append("taken over from someone else")
+                said.append("taken over from someone else")
             elif action == "restart" and record:
-                remarks.append(f"takes the place of `{record.kdamond}`, which ends")
+                said.append(f"takes the place of `{record.kdamond}`, which ends")
             elif action == "change":
                 action = "start"
             fresh = {path: value for path, value in EMPTY.items() if path in bound.files}
             operations, after = changes(slot, before or fresh, bound.files, anew=True)
-            self.stage += operations
-            if running:
-                self.start.append(Operation.command(slot, "off", phase="start"))
-            self.start.append(Operation.command(slot, "on", "off", "start"))
+            self.operations += [*operations, *online.started(slot, running=running)]
         self.kdamonds.append(
             KdamondPlan(
                 name=name,
@@ -249,7 +238,7 @@ class _Draft:
                 names=bound.kdamond.names,
                 names_before=record.names if record else {},
                 members=bound.members,
-                remarks=tuple(remarks),
+                remarks=tuple(said),
                 cgroups=cgroups,
                 left_out=bound.left_out,
             )
@@ -269,10 +258,10 @@ class _Draft:
     def _stop(self, name: str, slot: int, action: Action, waits_for: str = "") -> None:
         before = self.current.slot(slot)
         if self.current.running(slot):
-            self.stop.append(Operation.command(slot, "off", phase="stop"))
+            self.operations.append(Operation.command(slot, "off", phase="stop"))
         empty = {path: value for path, value in EMPTY.items() if path in before}
         operations, after = changes(slot, before, empty, "stop")
-        self.stop += operations
+        self.operations += operations
         record = self.managed.slots[slot]
         self.kdamonds.append(
             KdamondPlan(
@@ -293,7 +282,7 @@ class _Draft:
         if before is None or others or any(each.runs for each in self.kdamonds):
             return
         if len(self.current.slots) != before:
-            self.stop.append(_slots(len(self.current.slots), before, "stop"))
+            self.operations.append(_slots(len(self.current.slots), before, "stop"))
         self.slots_before = None
 
     def _settings(self) -> None:
@@ -302,58 +291,46 @@ class _Draft:
         theirs -= {each.slot for each in self.kdamonds}
         foreign = [slot for slot in sorted(theirs) if self.current.running(slot)]
         busy = bool(foreign) or any(each.runs for each in self.kdamonds)
-        plans = settings.plan(
-            self.current, self.managed, self.wanted.policies, self.wanted.affected
-        )
+        wanted = self.wanted
+        plans = settings.plan(self.current, self.managed, wanted.policies, wanted.affected)
         self.settings = modules.settled(plans, self.current, self.managed, busy=busy)
         modules.refuse_others(
             self.current,
-            self.wanted.policies,
+            wanted.policies,
             self.settings,
-            starts=bool(self.start),
+            starts=any(each.phase == "start" for each in self.operations),
             foreign=foreign,
         )
 
-    def _staged_last(self, operation: Operation) -> bool:
-        """Order slots so that risky writes go to idle slots before running ones are touched."""
-        return operation.slot in self.owners and self.current.running(operation.slot)
+    def _turn(self, operation: Operation) -> tuple[int, bool]:
+        """Order by phases; risky writes go to idle slots before running ones are touched."""
+        runs = operation.slot in self.owners and self.current.running(operation.slot)
+        return _PHASES.index(operation.phase), operation.phase == "stage" and runs
 
     def plan(self) -> Plan:
         """Put everything in order."""
-        own = modules.steps(self.current, self.settings)
-        others = [each for each in self.settings if not module_of(each.path)]
-        set_first = [settings.operation(each, "settings") for each in others if not each.restored]
-        put_back = [settings.operation(each, "restore") for each in others if each.restored]
-        operations = [
-            *own.first,
-            *(each for each in set_first if each is not None),
-            *sorted(self.stage, key=self._staged_last),
-            *self.commit,
-            *self.start,
-            *self.stop,
-            *(each for each in put_back if each is not None),
-            *own.last,
-        ]
+        wanted = self.wanted
+        changed = remarks.of_policies(self.managed.policies, wanted.policies, wanted.affected)
+        own, said = modules.steps(self.current, self.settings)
+        others = (
+            settings.operation(each, "restore" if each.restored else "settings")
+            for each in self.settings
+            if not module_of(each.path)
+        )
+        operations = [*own, *filter(None, others), *self.operations]
         return Plan(
             machine=self.current.machine,
             release=self.current.host.release,
             boot_id=self.current.host.boot_id,
             fingerprint=self.current.fingerprint(self.managed),
-            policies=dict(self.wanted.policies),
+            policies=dict(wanted.policies),
             kdamonds=tuple(self.kdamonds),
             settings=tuple(self.settings),
-            operations=tuple(operations),
+            operations=tuple(sorted(operations, key=self._turn)),
             slots_before=self.slots_before,
-            affected=self.wanted.affected,
-            takeover=self.wanted.takeover,
-            remarks=(
-                *self.remarks,
-                *policy_changes.of_policies(
-                    self.managed.policies, self.wanted.policies, self.wanted.affected
-                ),
-                *settings.remarks(self.settings),
-                *own.remarks,
-            ),
+            affected=wanted.affected,
+            takeover=wanted.takeover,
+            remarks=(*self.remarks, *changed, *settings.remarks(self.settings), *said),
         )
 
 
@@ -361,5 +338,5 @@ def _alike(current: Tree, desired: Tree) -> bool:
     return not differing(in_effect(current), in_effect(desired))
 
 
-def _slots(before: int, after: int, phase: Any = "stage") -> Operation:
-    return Operation("count", phase, f"{KDAMONDS}/nr_kdamonds", str(before), str(after))
+def _slots(before: int, after: int, phase: Phase = "stage") -> Operation:
+    return Operation("count", phase, f"{KDAMONDS}/{Kdamonds().count.path}", str(before), str(after))

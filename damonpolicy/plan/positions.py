@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from damonpolicy.kernel.damon.tree import Tree
-from damonpolicy.plan.diff import differing
+from damonpolicy.kernel.damon.tree import Tree, differing
+from damonpolicy.kernel.damon.view import Kdamond
 
 __all__ = ("Schemes", "without_schemes")
-
-_SCHEMES = "contexts/0/schemes"
-_COUNT = f"{_SCHEMES}/nr_schemes"
 
 
 class Schemes:
@@ -38,6 +35,10 @@ class Schemes:
         """Whether a single commit would give a scheme the state of another."""
         return self.front < min(len(self._old), len(self._new))
 
+    def staying(self, tree: Tree) -> Tree:
+        """Return a tree with the schemes whose state stays."""
+        return without_schemes(tree, self.front) if self.inherit else tree
+
     @property
     def remark(self) -> str:
         """The loss of schemes that move to another position; an empty text if none moves."""
@@ -49,7 +50,8 @@ class Schemes:
         }
         if not moved:
             return ""
-        tuned = any(_tunes(self._desired, place) for place in moved.values())
+        schemes = Kdamond(self._desired).schemes
+        tuned = any(len(schemes[place].quota.goals) for place in moved.values())
         names = ", ".join(f"`{name}`" for name in moved)
         begin = "begins" if len(moved) == 1 else "begin"
         lost = "statistics and tuned quotas start over" if tuned else "statistics start over"
@@ -57,27 +59,21 @@ class Schemes:
 
     def _stays(self, place: int) -> bool:
         """Return whether the same scheme is at a position: by name, or renamed but equal."""
-        prefix = f"{_SCHEMES}/{place}/"
-        return self._old[place] == self._new[place] or not any(
-            path.startswith(prefix) for path in self._changed
-        )
+        scheme = Kdamond().schemes[place]
+        return self._old[place] == self._new[place] or not any(map(scheme.holds, self._changed))
 
 
 def _names(tree: Tree, names: Mapping[str, str]) -> list[str]:
-    places = (f"{_SCHEMES}/{place}" for place in range(int(tree.get(_COUNT, "0"))))
-    return [names.get(each, each) for each in places]
-
-
-def _tunes(tree: Tree, place: int) -> bool:
-    return tree.get(f"{_SCHEMES}/{place}/quotas/goals/nr_goals", "0") != "0"
+    return [names.get(each.path, each.path) for each in Kdamond(tree).schemes]
 
 
 def without_schemes(tree: Tree, front: int) -> dict[str, str]:
     """Return a tree with only the first schemes."""
-    kept = tuple(f"{_SCHEMES}/{place}/" for place in range(front))
+    schemes = Kdamond(tree).schemes
+    kept = tuple(schemes[place].below("") for place in range(front))
     rest = {
         path: value
         for path, value in tree.items()
-        if not path.startswith(f"{_SCHEMES}/") or path.startswith(kept)
+        if not schemes.holds(path) or path.startswith(kept)
     }
-    return {**rest, _COUNT: str(front)}
+    return {**rest, schemes.count.path: str(front)}

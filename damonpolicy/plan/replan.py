@@ -7,27 +7,18 @@ from the beginning would always come too late: only the targets are planned once
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.kernel.damon.schema import default
 from damonpolicy.kernel.damon.tree import Tree, slot_tree, under
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.plan.diff import changes
 from damonpolicy.plan.ir import CompiledKdamond, Member
-from damonpolicy.plan.online import acts, inherits, pids, recommit, with_pids, without_dead
+from damonpolicy.plan.online import acts, inherits, pids, recommit, started, with_pids, without_dead
 from damonpolicy.plan.plan import KdamondPlan
 
-__all__ = ("Halfway", "Mended", "mend", "staged")
-
-
-@dataclass(frozen=True, slots=True)
-class Mended:
-    """The new plan of a kdamond, and its remaining operations."""
-
-    plan: KdamondPlan
-    operations: tuple[Operation, ...]
+__all__ = ("Halfway", "mend", "staged")
 
 
 def staged(before: Tree, slot: int, done: Iterable[Operation]) -> dict[str, str]:
@@ -58,11 +49,11 @@ class Halfway:
 
 def mend(
     each: KdamondPlan,
-    dead: set[int],
+    dead: Collection[int],
     halfway: Halfway,
     kdamond: CompiledKdamond,
     spares: Iterable[Member] = (),
-) -> Mended | None:
+) -> tuple[KdamondPlan, list[Operation]] | None:
     """Plan the rest for a kdamond without the ``dead`` processes; None if no other is left.
 
     A kdamond that was to be changed and does not run any more is started; one whose
@@ -86,13 +77,10 @@ def mend(
         return None
     action = each.action
     if action == "change" and running and not (moves and acts(after)):
-        operations, _ = recommit(each.slot, now, committed, after, kdamond, halfway.names)
+        operations = recommit(each.slot, now, committed, after, kdamond, halfway.names)
     else:
-        fresh = {path: default(path) for path in after if path not in now}
-        operations, _ = changes(each.slot, {**fresh, **now}, after, "start")
-        stop = [Operation.command(each.slot, "off", phase="start")] if running else []
-        start = Operation.command(each.slot, "on", "off", "start")
+        operations, _ = changes(each.slot, now, after, "start")
+        *stop, start = started(each.slot, running=running)
         operations = [*stop, *operations, start]
         action = "restart" if action == "change" else action
-    mended = replace(each, action=action, after=after, members=members)
-    return Mended(mended, tuple(operations))
+    return replace(each, action=action, after=after, members=members), operations

@@ -8,63 +8,16 @@ from typing import Any
 from damonpolicy.base import typed
 from damonpolicy.base.errors import StalePlan, UsageError
 from damonpolicy.kernel.damon.tree import digest
-from damonpolicy.plan.plan import KdamondPlan, Plan
+from damonpolicy.plan.plan import Plan
 from damonpolicy.plan.state import agree
 
 __all__ = ("from_json", "refuse_stale", "to_json")
 
-FORMAT = 1
-
 
 def to_json(plan: Plan, capabilities: str) -> dict[str, Any]:
     """Return a plan as plain data; ``capabilities`` is the digest of the kernel's features."""
-    body: dict[str, Any] = {
-        "format": FORMAT,
-        "machine": plan.machine,
-        "release": plan.release,
-        "boot_id": plan.boot_id,
-        "fingerprint": plan.fingerprint,
-        "capabilities": capabilities,
-        "policies": {name: each.to_json() for name, each in plan.policies.items()},
-        "kdamonds": [_kdamond(each) for each in plan.kdamonds],
-        "settings": [
-            {
-                "path": each.path,
-                "before": each.before,
-                "after": each.after,
-                "original": each.original,
-                "users": list(each.users),
-                "restored": each.restored,
-                "chosen": each.chosen,
-                "owed": each.owed,
-                "left": each.left,
-            }
-            for each in plan.settings
-        ],
-        "operations": [operation.to_json() for operation in plan.operations],
-        "slots_before": plan.slots_before,
-        "affected": list(plan.affected),
-        "takeover": plan.takeover,
-        "remarks": list(plan.remarks),
-    }
+    body = {**plan.to_json(), "capabilities": capabilities}
     return {**body, "digest": digest(body)}
-
-
-def _kdamond(each: KdamondPlan) -> dict[str, Any]:
-    return {
-        "name": each.name,
-        "slot": each.slot,
-        "action": each.action,
-        "before": dict(each.before),
-        "after": dict(each.after),
-        "names": dict(each.names),
-        "names_before": dict(each.names_before),
-        "members": [list(member) for member in each.members],
-        "remarks": list(each.remarks),
-        "cgroups": dict(each.cgroups),
-        "left_out": list(each.left_out),
-        "waits_for": each.waits_for,
-    }
 
 
 def from_json(data: Mapping[str, Any], name: str) -> tuple[Plan, str]:
@@ -74,14 +27,14 @@ def from_json(data: Mapping[str, Any], name: str) -> tuple[Plan, str]:
     """
     hint = "make one with `damonpolicy plan --out FILE`"
     try:
-        typed.of_format(data, FORMAT)
+        typed.of_format(data, Plan.FORMAT)
         body = {key: value for key, value in data.items() if key != "digest"}
         if digest(body) != data.get("digest"):
             raise UsageError(
                 f"`{name}` is not a plan, or was changed after it was saved", hint=hint
             )
         capabilities = typed.text(data.get("capabilities"), "`capabilities`")
-        plan = typed.record(Plan, data, besides=("format", "digest", "capabilities"))
+        plan = typed.record(Plan, data, besides=("digest", "capabilities"))
         agree(plan.policies)
         if not {*plan.affected} <= plan.policies.keys():
             raise ValueError("`affected` names a policy that it does not have")

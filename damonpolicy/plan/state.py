@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any
 
 from damonpolicy.base import typed
 from damonpolicy.base.lazy import dataclass
@@ -12,8 +11,6 @@ from damonpolicy.kernel.damon.tree import check_numbers
 from damonpolicy.plan.ir import CompiledPolicy, Member
 
 __all__ = ("Managed", "Pending", "SettingRecord", "SlotRecord", "agree")
-
-FORMAT = 1
 
 
 def agree(policies: Mapping[str, CompiledPolicy]) -> None:
@@ -41,25 +38,13 @@ class SlotRecord:
     names: Mapping[str, str] = field(default_factory=dict)
     cgroups: Mapping[str, int] = field(default_factory=dict, metadata=typed.LATER)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {
-            "kdamond": self.kdamond,
-            "files": dict(self.files),
-            "pid": self.pid,
-            "start": self.start,
-            "members": [list(member) for member in self.members],
-            "names": dict(self.names),
-            "cgroups": dict(self.cgroups),
-        }
-
     def __post_init__(self) -> None:
         check_numbers(self.files)
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> SlotRecord:
-        """Read what `to_json` gave."""
-        return typed.record(cls, data, "a slot")
+    @property
+    def thread(self) -> tuple[int, int]:
+        """Its pid and start time."""
+        return self.pid, self.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +59,6 @@ class SettingRecord:
     users: tuple[str, ...]
     chosen: bool = False
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {
-            "original": self.original,
-            "written": self.written,
-            "users": list(self.users),
-            "chosen": self.chosen,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> SettingRecord:
-        """Read what `to_json` gave."""
-        return typed.record(cls, data, "a setting")
-
 
 @dataclass(frozen=True, slots=True)
 class Pending:
@@ -100,26 +71,15 @@ class Pending:
     previous: int
     policies: Mapping[str, CompiledPolicy] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {
-            "deadline": self.deadline,
-            "previous": self.previous,
-            "policies": {name: each.to_json() for name, each in self.policies.items()},
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Pending:
-        """Read what `to_json` gave."""
-        return typed.record(cls, data, "what waits")
-
     def __post_init__(self) -> None:
         agree(self.policies)
 
 
 @dataclass(frozen=True, slots=True)
-class Managed:
+class Managed(typed.Kept):
     """Everything that is ours; ``slots_before`` is the number of slots before ours."""
+
+    FORMAT = 1
 
     boot_id: str
     transaction: str = ""
@@ -137,25 +97,6 @@ class Managed:
     def overdue(self, now: float) -> bool:
         """Return whether the deadline of an unconfirmed change has passed."""
         return self.pending is not None and now >= self.pending.deadline
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data; `from_json` reads it back."""
-        return {
-            "format": FORMAT,
-            "boot_id": self.boot_id,
-            "transaction": self.transaction,
-            "generation": self.generation,
-            "policies": {name: each.to_json() for name, each in self.policies.items()},
-            "slots": {str(slot): each.to_json() for slot, each in self.slots.items()},
-            "settings": {path: each.to_json() for path, each in self.settings.items()},
-            "slots_before": self.slots_before,
-            "pending": self.pending.to_json() if self.pending else None,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Managed:
-        """Read what `to_json` gave; raises ValueError for anything else."""
-        return typed.record(cls, typed.of_format(data, FORMAT), besides=("format",))
 
     def __post_init__(self) -> None:
         agree(self.policies)

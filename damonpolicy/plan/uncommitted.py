@@ -6,13 +6,13 @@ restart. A kernel counts as fixed if it shows a feature that came with the fix o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.capabilities import Capabilities
 from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.kernel.damon.view import Goal, Kdamond
 
 __all__ = ("UNCOMMITTED", "Uncommitted", "ignored", "sooner", "touched", "unfed", "unheard")
 
@@ -34,41 +34,31 @@ class Uncommitted:
     late: bool = False
 
 
-_FEWEST = "contexts/0/monitoring_attrs/nr_regions/min"
-_GOAL = r"(contexts/0/schemes/\d+/quotas/goals)/(\d+)/target_metric\Z"
-
-
-def _goals(tree: Tree) -> dict[str, tuple[str, str]]:
-    """Return metrics and directories of goals, by the kernel's identity of a goal.
+def _goals(tree: Tree) -> dict[str, Goal]:
+    """Return goals by the kernel's identity of a goal.
 
     That is its position among those with a target: goals without one are skipped
     (mm/damon/sysfs-schemes.c: damos_sysfs_add_quota_score()).
     """
-    found: dict[str, tuple[str, str]] = {}
-    places: dict[str, int] = {}
-    goals = sorted(
-        (match[1], int(match[2]), metric)
-        for path, metric in tree.items()
-        if (match := re.match(_GOAL, path))
-    )
-    for directory, index, metric in goals:
-        if tree.get(f"{directory}/{index}/target_value", "0") == "0":
-            continue
-        place = places[directory] = places.get(directory, -1) + 1
-        found[f"{directory}/{place}"] = metric, f"{directory}/{index}"
+    found = {}
+    for scheme in Kdamond(tree).schemes:
+        goals = scheme.quota.goals
+        aimed = (goal for goal in goals if goal.target.text != "0")
+        found.update({goals[place].path: goal for place, goal in enumerate(aimed)})
     return found
 
 
 def _eligible_nodes(tree: Tree) -> Found:
     return {
-        place: tree.get(f"{directory}/nid")
-        for place, (metric, directory) in _goals(tree).items()
-        if metric == "node_eligible_mem_bp"
+        place: goal.node.text
+        for place, goal in _goals(tree).items()
+        if goal.metric.text == "node_eligible_mem_bp"
     }
 
 
 def _fewest(tree: Tree) -> Found:
-    return {_FEWEST: tree.get(_FEWEST)}
+    fewest = Kdamond().region_count.min.path
+    return {fewest: tree.get(fewest)}
 
 
 UNCOMMITTED = (
@@ -124,17 +114,11 @@ def unfed(names: Sequence[str], desired: Tree, *before: Tree) -> bool:
     damos_commit_quota_goals(), damos_new_quota_goal()).
     """
     return _UNFED[0] in names and any(
-        metric == "user_input"
-        and desired.get(f"{directory}/current_value", "0") != "0"
+        goal.metric.text == "user_input"
+        and goal.current.text != "0"
         and any(place not in _goals(tree) for tree in before)
-        for place, (metric, directory) in _goals(desired).items()
+        for place, goal in _goals(desired).items()
     )
-
-
-_ATTRIBUTES = r"contexts/0/monitoring_attrs/(intervals|nr_regions)/"
-_AGGREGATION = "contexts/0/monitoring_attrs/intervals/aggr_us"
-_TUNING = "contexts/0/monitoring_attrs/intervals/intervals_goal/aggrs"
-_MOST = "contexts/0/monitoring_attrs/nr_regions/max"
 
 
 def sooner(front: int, desired: Tree, *before: Tree) -> bool:
@@ -144,22 +128,24 @@ def sooner(front: int, desired: Tree, *before: Tree) -> bool:
     interval does (mm/damon/core.c: damos_commit(), damon_set_attrs()). Tuning changes them.
     ``front`` is the number of schemes that stay: new ones do not wait.
     """
-    known = [tree for tree in before if tree]
-    tuned = desired.get(_TUNING, "0") != "0"
-    attributes = {path: value for path, value in desired.items() if re.match(_ATTRIBUTES, path)}
-    changed = any(tree.get(path) != attributes[path] for path in attributes for tree in known)
+    known, wanted = [tree for tree in before if tree], Kdamond(desired)
+    intervals, counts = wanted.intervals, wanted.region_count
+    tuned = intervals.auto_tune.aggregations.text != "0"
+    attributes = [path for path in desired if intervals.holds(path) or counts.holds(path)]
+    changed = any(tree.get(path) != desired[path] for path in attributes for tree in known)
     return not (tuned or changed) and any(
         _wait(desired, path) < _wait(tree, path)
-        for path in (f"contexts/0/schemes/{place}/apply_interval_us" for place in range(front))
+        for path in (wanted.schemes[place].apply_every.path for place in range(front))
         for tree in known
         if path in tree and path in desired
     )
 
 
 def _wait(tree: Tree, path: str) -> int:
-    return int(tree[path]) or int(tree[_AGGREGATION])
+    return int(tree[path]) or Kdamond(tree).intervals.aggregation.number
 
 
 def touched(tree: Tree) -> dict[str, str]:
     """Return a tree in which one attribute of the monitoring differs without effect."""
-    return {**tree, _MOST: str(int(tree[_MOST]) + 1)}
+    most = Kdamond(tree).region_count.max
+    return {**tree, most.path: str(most.number + 1)}

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Literal, TypeAlias
 
 from damonpolicy.base.errors import reason_of
+from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.system.cgroups import MOUNT
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.tuning.sources import Stale
@@ -29,39 +30,30 @@ _WHY_NOT = {
 _LEAST_CHANGE = Fraction(1, 20)
 
 
+@dataclass(slots=True)
 class GoalMeter:
-    """The number that the kernel compares with a goal's target (mm/damon/core.c of Linux 7.3)."""
+    """The number that the kernel compares with a goal's target (mm/damon/core.c of Linux 7.3).
 
-    def __init__(
-        self,
-        machine: Machine,
-        metric: str,
-        *,
-        node: int = 0,
-        cgroup: str = "",
-        complement: bool = False,
-        window: float | None = None,
-    ) -> None:
-        """Take a metric by the kernel's word; ``window``, for pressure only, is in seconds.
+    ``metric`` is the kernel's word; ``window``, for pressure only, is in seconds. With it, pressure
+    is the mean over that many seconds, whenever the last reading was: the kernel measures it per
+    interval of the quota.
+    """
 
-        With it, pressure is the mean over that many seconds, whenever the last reading was: the
-        kernel measures it per interval of the quota.
-        """
-        self._machine = machine
-        self._metric = metric
-        self._node = node
-        self._cgroup = cgroup
-        self._complement = complement
-        self._window = window
-        self._last: tuple[float, int] | None = None
+    machine: Machine
+    metric: str
+    node: int = 0
+    cgroup: str = ""
+    complement: bool = False
+    window: float | None = None
+    _last: tuple[float, int] | None = None
 
     def read(self) -> int:
         """Return the value in the unit of the metric's name: microseconds, or basis points.
 
         Raises Stale if it cannot be measured; for pressure also the first time.
         """
-        metric = self._metric
-        if self._complement:
+        metric = self.metric
+        if self.complement:
             raise Stale("only the kernel measures the complement")
         try:
             if metric == "some_mem_psi_us":
@@ -72,12 +64,10 @@ class GoalMeter:
                 return self._cgroup_memory(used=metric == "node_memcg_used_bp")
             if metric in ("active_mem_bp", "inactive_mem_bp"):
                 return self._lru(active=metric == "active_mem_bp")
-        except OSError as error:
+        except (OSError, KeyError, ValueError, IndexError) as error:
             self._last = None
-            raise Stale(reason_of(error)) from error
-        except (KeyError, ValueError, IndexError) as error:
-            self._last = None
-            raise Stale("this kernel tells it in another way, or not") from error
+            other = "this kernel tells it in another way, or not"
+            raise Stale(reason_of(error) if isinstance(error, OSError) else other) from error
         raise Stale(_WHY_NOT.get(metric, "only the kernel measures it"))
 
     def _pressure(self) -> int:
@@ -86,21 +76,21 @@ class GoalMeter:
         damos_set_quota_goal_current_value() takes the difference of psi_system.total of
         PSI_MEM_SOME, which is the total of this line.
         """
-        lines = self._machine.read("/proc/pressure/memory").splitlines()
+        lines = self.machine.read("/proc/pressure/memory").splitlines()
         some = next((line for line in lines if line.startswith("some ")), "")
         total = int(some.rpartition("total=")[2])
-        now, last = self._machine.monotonic(), self._last
+        now, last = self.machine.monotonic(), self._last
         self._last = (now, total)
         if last is None or now <= last[0] or total < last[1]:
             raise Stale("it needs two readings, which a service takes")
         passed = total - last[1]
-        if self._window is None:
+        if self.window is None:
             return passed
-        return round(passed * Fraction(self._window) / Fraction(now - last[0]))
+        return round(passed * Fraction(self.window) / Fraction(now - last[0]))
 
     def _node_memory(self, *, used: bool) -> int:
         """A node's used or free memory: damos_get_node_mem_bp(), of si_meminfo_node()."""
-        sizes = self._meminfo(f"{_NODES}/node{self._node}/meminfo")
+        sizes = self._meminfo(f"{_NODES}/node{self.node}/meminfo")
         free = sizes["MemFree"]
         return _share(sizes["MemTotal"] - free if used else free, sizes["MemTotal"])
 
@@ -109,10 +99,10 @@ class GoalMeter:
 
         damos_get_node_memcg_used_bp(); free memory is the rest. In numa_stat these are bytes.
         """
-        total = self._meminfo(f"{_NODES}/node{self._node}/meminfo")["MemTotal"] * 1024
-        path = f"{MOUNT}/{self._cgroup.strip('/')}/memory.numa_stat"
-        lines = (line.split() for line in self._machine.read(path).splitlines())
-        node = f"N{self._node}="
+        total = self._meminfo(f"{_NODES}/node{self.node}/meminfo")["MemTotal"] * 1024
+        path = f"{MOUNT}/{self.cgroup.strip('/')}/memory.numa_stat"
+        lines = (line.split() for line in self.machine.read(path).splitlines())
+        node = f"N{self.node}="
         kinds = {
             words[0]: int(each.removeprefix(node))
             for words in lines
@@ -125,15 +115,13 @@ class GoalMeter:
     def _lru(self, *, active: bool) -> int:
         """The share of the LRU lists that is active: damos_get_in_active_mem_bp()."""
         sizes = self._meminfo("/proc/meminfo")
-        part, other = sizes["Active"], sizes["Inactive"]
-        if not active:
-            part, other = other, part
-        return _share(part, part + other)
+        whole = sizes["Active"] + sizes["Inactive"]
+        return _share(sizes["Active" if active else "Inactive"], whole)
 
     def _meminfo(self, path: str) -> dict[str, int]:
         """Read lines `NAME: NUMBER kB`, which begin with `Node N` in a node's file."""
         found = {}
-        for line in self._machine.read(path).splitlines():
+        for line in self.machine.read(path).splitlines():
             name, _, rest = line.partition(":")
             found[name.split()[-1]] = int(rest.split()[0])
         return found
@@ -141,8 +129,7 @@ class GoalMeter:
 
 def _share(part: int, whole: int) -> int:
     if whole <= 0:
-        message = "nothing of which it could be a share"
-        raise ValueError(message)
+        raise ValueError("nothing of which it could be a share")
     return part * _WHOLE // whole
 
 

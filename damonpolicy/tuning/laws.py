@@ -9,13 +9,13 @@ from dataclasses import replace
 from fractions import Fraction
 
 from damonpolicy.base.lazy import dataclass
+from damonpolicy.base.units import U64_MAX
 
 __all__ = ("Bounds", "Course", "approach", "follow", "next_input", "quota")
 
 _GOAL = 10_000
 """The score of a reached goal."""
 _LEAST = 10_000
-_U64 = (1 << 64) - 1
 
 
 def next_input(last: int, score: int) -> int:
@@ -29,8 +29,8 @@ def next_input(last: int, score: int) -> int:
     if score >= _GOAL * 2:
         return _LEAST
     distance = abs(score - _GOAL)
-    change = last * distance // _GOAL if last < _U64 // distance else last // _GOAL * distance
-    return max(last - change, _LEAST) if score > _GOAL else min(last + change, _U64)
+    change = last * distance // _GOAL if last < U64_MAX // distance else last // _GOAL * distance
+    return max(last - change, _LEAST) if score > _GOAL else min(last + change, U64_MAX)
 
 
 def quota(state: int, score: int, cap: int, tuner: str = "consist") -> tuple[int, int]:

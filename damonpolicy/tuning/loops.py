@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.base.units import U32_MAX
+from damonpolicy.base.units import U32_MAX, U64_MAX
 from damonpolicy.tuning import laws
 
 __all__ = ("State", "step")
@@ -16,7 +16,6 @@ __all__ = ("State", "step")
 _GOAL = 10_000
 _FINE = 1 << 20
 """The precision of unrounded values, in parts of one."""
-_U64 = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,8 @@ def step(
 def _approach(
     law: Mapping[str, Any], held: int, measured: Sequence[Fraction], state: State
 ) -> tuple[int, State]:
-    bounds, last, now, course = _bounds(law), _last(held, state), measured[0], state.course
+    bounds = laws.Bounds(*(Fraction(law[each]) for each in ("least", "most", "step", "dead_band")))
+    last, now, course = _last(held, state), measured[0], state.course
     if law["law"] == "follow":
         exact = laws.follow(last, now, bounds)
         error = (now - last) / abs(now) if now else Fraction(0) if not last else Fraction(-1)
@@ -61,10 +61,6 @@ def _approach(
     # or its digits would grow with each window
     exact = exact.limit_denominator(_FINE)
     return round(exact), State(exact, float(error), course)
-
-
-def _bounds(law: Mapping[str, Any]) -> laws.Bounds:
-    return laws.Bounds(*(Fraction(law[name]) for name in ("least", "most", "step", "dead_band")))
 
 
 def _last(held: int, state: State) -> Fraction:
@@ -82,7 +78,7 @@ def _goals(
     Source: mm/damon/core.c, damos_quota_score() and damos_set_effective_quota() (Linux 7.3).
     """
     targets: Sequence[int] = law["targets"]
-    currents = [min(max(int(each), 0), _U64) for each in measured]
+    currents = [min(max(int(each), 0), U64_MAX) for each in measured]
     score = max(now * _GOAL // to for now, to in zip(currents, targets, strict=True))
     known = state.exact is not None and min(int(state.exact) // _GOAL, law["cap"]) == held
     last = int(state.exact) if known and state.exact is not None else held * _GOAL

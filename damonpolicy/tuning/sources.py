@@ -18,9 +18,8 @@ from damonpolicy.base import etc, trust
 from damonpolicy.base.errors import DamonPolicyError, reason_of
 from damonpolicy.kernel.system.cgroups import MOUNT
 from damonpolicy.kernel.system.machine import Machine
-from damonpolicy.tuning import ask, programs
-from damonpolicy.tuning.ages import dated
-from damonpolicy.tuning.unread import Unread
+from damonpolicy.tuning import ask
+from damonpolicy.tuning.ask import Unread
 
 __all__ = ("Meter", "Reader", "Source", "Stale")
 
@@ -139,14 +138,43 @@ def _fresh(age: float, source: Source) -> None:
         raise Unread(f"its date is {-age:.0f} s ahead")
 
 
-def _file(machine: Machine, source: Source) -> Fraction:
-    del machine  # the program's own file, wherever the kernel is
+_MADE_AS_READ = re.compile(
+    "bpf|cgroup2?|configfs|debugfs|devpts|efivarfs|fusectl|mqueue"
+    "|proc|pstore|resctrl|securityfs|selinuxfs|sysfs|tracefs"
+)
+_MOUNTS = "/proc/self/mountinfo"
+
+
+def _dated(status: os.stat_result) -> bool:
+    """Return whether the date of an open file is meaningful, by its file system.
+
+    The kernel's own file systems make content at each read; their dates are at best those of the
+    first lookup.
+    """
+    device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
+    try:
+        with open(_MOUNTS, encoding="utf-8", errors="replace") as file:
+            kinds = {kind for line in file if (kind := _mounted(line, device))}
+    except OSError:  # without /proc no such file can be read
+        return True
+    return not any(map(_MADE_AS_READ.fullmatch, kinds))
+
+
+def _mounted(line: str, device: str) -> str:
+    """Return the type of a mounted file system if it has a device (proc_pid_mountinfo(5))."""
+    before, _, after = line.partition(" - ")
+    fields, kind = before.split(), after.split()
+    return kind[0] if kind and len(fields) > 2 and fields[2] == device else ""
+
+
+def _file(_: Machine, source: Source) -> Fraction:
+    """Read the program's own file, wherever the kernel is."""
     descriptor, real, public = trust.open_public(source["file"])
     with os.fdopen(descriptor, "rb") as stream:
         status = os.fstat(descriptor)
         if not public and os.geteuid() == 0 and not etc.within(real, etc.named(etc.SOURCES)):
             raise Unread(f"not everybody may read `{real}`, and it is not in {etc.SOURCES}")
-        if source.get("stale_after") is not None and dated(status):
+        if source.get("stale_after") is not None and _dated(status):
             _fresh(time.time() - status.st_mtime, source)
         data = stream.read(_MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:  # the cut may be inside a number
@@ -195,11 +223,10 @@ def _get(url: str) -> str:
     return ask.get(url, seconds=_SECONDS, most=_MOST_BYTES)
 
 
-def _exporter(machine: Machine, source: Source) -> Fraction:
+def _exporter(_: Machine, source: Source) -> Fraction:
     """Read one series of a Prometheus endpoint, such as `name{label="value"}`."""
     from prometheus_client.parser import text_string_to_metric_families as families
 
-    del machine
     name, labels = _series(source["series"])
     # Errors in other series do not matter.
     lines = (line for line in _get(source["exporter"]).split("\n") if line.startswith(name))
@@ -221,11 +248,10 @@ def _series(text: str) -> tuple[str, Mapping[str, str]]:
     return sample.name, sample.labels
 
 
-def _prometheus(machine: Machine, source: Source) -> Fraction:
+def _prometheus(_: Machine, source: Source) -> Fraction:
     """Ask a query of Prometheus; the answer has to be one number."""
     import json
 
-    del machine
     url = f"{source['prometheus'].rstrip('/')}/api/v1/query?query={quote(source['query'])}"
     data = json.loads(_get(url))["data"]
     found = [data["result"]] if data["resultType"] == "scalar" else [
@@ -238,15 +264,14 @@ def _prometheus(machine: Machine, source: Source) -> Fraction:
     return _number(str(text))
 
 
-def _command(machine: Machine, source: Source) -> Fraction:
+def _command(_: Machine, source: Source) -> Fraction:
     """Run a program from the administrator's list; its last line is the number."""
-    del machine
     words = list(source["command"])
     if words[0] not in etc.named(etc.PROGRAMS):
         raise Unread(f"`{words[0]}` is not in {etc.PROGRAMS}")
     # otherwise anybody who can exchange it gets its rights
     os.close(trust.open_trusted(words[0], etc.ROOT, os.O_PATH))
-    lines = programs.said(words, seconds=_SECONDS, most=_MOST_BYTES).split()
+    lines = ask.said(words, seconds=_SECONDS, most=_MOST_BYTES).split()
     return _number(lines[-1] if lines else "")
 
 

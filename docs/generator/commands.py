@@ -20,6 +20,8 @@ VARIABLES = (
     ("DAMONPOLICY_MACHINE", "the description of an emulated machine, as `--machine` takes it"),
     ("DAMONPOLICY_FORBID_LIVE", "if set, nothing of the real machine can be written; tests set it"),
     ("DAMONPOLICY_DEBUG", "if set, a defect shows its traceback"),
+    ("DAMONPOLICY_NO_CACHE", "if set, every policy is compiled anew, and nothing compiled is kept"),
+    ("XDG_CACHE_HOME", "where compiled policies are kept, in `damonpolicy` (`~/.cache`)"),
     ("XDG_STATE_HOME", "where emulated machines are kept (`~/.local/state`)"),
     ("NO_COLOR, FORCE_COLOR", "no colours; colours even without a terminal"),
 )

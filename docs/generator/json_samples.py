@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field, make_dataclass
+from dataclasses import make_dataclass
 from typing import Any
 
-from damonpolicy.base.typed import LATER
-from damonpolicy.cli import service
-from damonpolicy.daemon.jobs.observe import SchemeSeen
+from damonpolicy.daemon.record import Record
 from damonpolicy.kernel.operation import Operation
 from damonpolicy.observe.reports.histogram import Bin
-from damonpolicy.observe.status.quotas import Limits
+from damonpolicy.observe.status.schemes import Limits
 from damonpolicy.observe.watermarks import Watch
 from damonpolicy.plan.facts import Accesses, Filter, Target
 
@@ -41,6 +39,7 @@ SAMPLES: Mapping[str, tuple[Any, ...]] = {
     "report numa.placements.accesses": (None,),
     "report rank.notes": ("",),
     "report rank.ranks.accesses": (None,),
+    "report snapshot.snapshots.accesses.kind": (None,),
     "report snapshot.snapshots.regions.access_percent": (0.5,),
     "report snapshot.snapshots.regions.age_us": (None,),
     "report snapshot.snapshots.regions.idle_us": (None,),
@@ -55,17 +54,11 @@ SAMPLES: Mapping[str, tuple[Any, ...]] = {
     "status.lacking.left_out": ("",),
     "status.loops.value": (None,),
     "status.module_status.watermarks": (_NOBODY_KNOWS_HOW_MUCH_IS_FREE,),
-    "status.service.schemes.SCHEME": (SchemeSeen("", {}).to_json(),),
+    "status.service.schemes.SCHEME": ({"goals": [], "score": None, "trend": None},),
 }
 """By the place: values of it, or of the items of a list. Objects have all keys that they have to."""
 
-_SERVICE = make_dataclass(
-    "_SERVICE",
-    [
-        (name, hint, field(metadata=LATER if name in service._LATER else {}))  # noqa: SLF001 - no other place says what a service says
-        for name, hint in {**service._SAID, "running": bool}.items()  # noqa: SLF001 - as above
-    ],
-)
+_SERVICE = make_dataclass("_SERVICE", [("running", bool)], bases=(Record,), frozen=True)
 
 TYPED: Mapping[str, Any] = {
     "plan.operations": Operation,

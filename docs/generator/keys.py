@@ -20,7 +20,6 @@ from damonpolicy.kernel.damon.modules import PARAMETERS, parameter_path
 from damonpolicy.kernel.damon.tree import CORE
 from damonpolicy.kernel.damon.words import WORDS
 from damonpolicy.policy.model import (
-    dests,
     filters,
     modules,
     quotas,
@@ -35,10 +34,9 @@ from damonpolicy.policy.model.intervals import AutoTune, Intervals, RegionCount
 from damonpolicy.policy.model.kdamond import Kdamond, Temperature
 from damonpolicy.policy.model.policy import Policy
 from damonpolicy.policy.model.probes import Probe
-from damonpolicy.policy.model.schema import policy_schema
-from damonpolicy.policy.model.schemes import Scheme, When
-from damonpolicy.policy.model.watermarks import Watermarks
+from damonpolicy.policy.model.schemes import Destination, Scheme, Watermarks, When
 from generator.markdown import MADE, code, table
+from generator.policy_schema import policy_schema
 
 __all__ = ("page",)
 
@@ -57,7 +55,7 @@ _SECTIONS: tuple[tuple[str, type[pydantic.BaseModel]], ...] = (
     ("probes", Probe),
     ("temperature", Temperature),
     ("schemes", Scheme),
-    ("to", dests.Destination),
+    ("to", Destination),
     ("access_pattern", AccessPattern),
     ("size", Sizes),
     ("access_rate", Rates),

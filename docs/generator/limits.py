@@ -21,11 +21,12 @@ def page(docs: Path) -> str:
             " others may be made to fill a machine. No limit restricts what the kernel could do.\n"
         ),
     ]
-    groups = dict.fromkeys(each.group for each in limits.every())
+    every = [each for each in vars(limits).values() if isinstance(each, limits.Limit)]
+    groups = dict.fromkeys(each.group for each in every)
     for group in groups:
         rows = [
             (each.what, _number(each), link(docs, each.code, code(each.code)) if each.code else "")
-            for each in limits.every()
+            for each in every
             if each.group == group
         ]
         parts += [f"## {group}\n", table(("what", "most", "diagnostic"), rows)]

@@ -44,14 +44,25 @@ def _events() -> dict[str, dict[str, set[str]]]:
 
 
 def _call(node: ast.AST) -> Iterator[tuple[str, str, set[str]]]:
-    """Yield the event, level and keys of a call of `log`; one with `emit` may have any level."""
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+    """Yield the event, level and keys of a call of `log`; one with `emit` may have any level.
+
+    `daemon.containment.tell` logs the reason of a failure as a warning.
+    """
+    if not isinstance(node, ast.Call):
+        return
+    if isinstance(node.func, ast.Name) and node.func.id == "tell":
+        keys = {"reason", *(str(each.arg) for each in node.keywords)}
+        yield ast.literal_eval(node.args[0]), "warning", keys
+    if not isinstance(node.func, ast.Attribute):
         return
     name, owner = node.func.attr, node.func.value
     if not (isinstance(owner, ast.Name) and owner.id == "log" and name in (*_LEVELS, "emit")):
         return
     keys = {str(each.arg) for each in node.keywords}
-    event = ast.literal_eval(node.args[1 if name == "emit" else 0])
+    told = node.args[1 if name == "emit" else 0]
+    if isinstance(told, ast.Name):  # in `tell` itself
+        return
+    event = ast.literal_eval(told)
     for level in _LEVELS if name == "emit" else (name,):
         yield event, level, keys
 

@@ -20,6 +20,16 @@ def test_what_is_no_file_is_never_replaced(name, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["directory", "pipe"]
 
 
+def test_what_need_not_last_does_not_wait_for_the_disk(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    for durable in (False, True):
+        with whole_file(str(tmp_path / "file"), durable=durable) as file:
+            file.write(b"text")
+        assert (tmp_path / "file").read_bytes() == b"text"
+        assert len(synced) == durable
+
+
 def test_a_standard_stream_is_no_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 

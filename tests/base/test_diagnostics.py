@@ -4,11 +4,11 @@ from damonpolicy.base.diagnostics import (
     Diagnostic,
     Span,
     did_you_mean,
+    limit_findings,
     render_github,
     render_sarif,
     render_text,
     to_json,
-    told,
 )
 
 HERE = Span("a.yaml", 2, 4, 2, 6)
@@ -62,7 +62,7 @@ def test_order_is_by_place_and_repetitions_go():
 def test_places_stay_inside_of_their_file():
     beyond = Span("a.yaml", 9, 40, 12, 41)
     related = ((Span("a.yaml", 1, 9, 1, 10), "here"), (Span("b.yaml", 3, 3, 3, 4), "no text"))
-    (found,) = told(
+    (found,) = limit_findings(
         [Diagnostic("error", "DP0001", "x", beyond, related=related)], {"a.yaml": "x: 1\ny: zz\n"}
     )
 

@@ -45,6 +45,13 @@ GOOD = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class File(typed.Kept):
+    FORMAT = 3
+    numbers: tuple[int, ...]
+    slots: Mapping[int, Inner]
+
+
 def test_what_was_written_is_read():
     assert typed.record(Outer, GOOD) == Outer(
         "n", 1.0, True, "a", (1, 2), ("x", "y\udcff"), None, {"a": "b"}, {3: Inner(4)}, {"a": [None]}
@@ -102,3 +109,25 @@ def test_a_format_is_a_number_that_we_know():
     for data in ({"format": 2}, {"format": True}, {}, []):
         with pytest.raises(ValueError, match=r"format|mapping"):
             typed.of_format(data, 1)
+
+
+def test_a_dataclass_becomes_what_is_read():
+    written = typed.plain(typed.record(Outer, GOOD))
+
+    assert written == {**GOOD, "later": 7}
+    assert typed.record(Outer, written) == typed.record(Outer, GOOD)
+
+
+def test_a_file_says_its_format():
+    written = File((1, 2), {3: Inner(4)}).to_json()
+
+    assert written == {"format": 3, "numbers": [1, 2], "slots": {"3": {"number": 4}}}
+    assert File.from_json(written) == File((1, 2), {3: Inner(4)})
+    with pytest.raises(ValueError, match="unknown format 4"):
+        File.from_json({**written, "format": 4})
+
+
+def test_a_file_inside_another_keeps_its_format():
+    assert typed.plain({"file": File((), {})}) == {
+        "file": {"format": 3, "numbers": [], "slots": {}}
+    }

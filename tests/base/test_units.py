@@ -144,6 +144,7 @@ def test_percentages_read_back(points):
     share = Fraction(points, 10_000)
 
     assert share == units.read_percent(units.format_percent(share))
+    assert units.format_percent(points, 10_000) == units.format_percent(share)
 
 
 @given(st.text(max_size=80))

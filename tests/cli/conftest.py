@@ -19,7 +19,7 @@ def site(monkeypatch):
 
 @dataclass
 class Clock:
-    """Seconds of emulated machines, which pass only while somebody sleeps."""
+    """Seconds of emulated machines, which pass only in sleeps."""
 
     now: float
 

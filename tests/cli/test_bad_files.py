@@ -25,7 +25,7 @@ def saved(site):
 
 
 def resigned(path, change):
-    """Change a plan as somebody would who knows how the checksum is made."""
+    """Change a plan, with a right checksum."""
     data = json.loads(path.read_text())
     del data["digest"]
     change(data)
@@ -119,7 +119,7 @@ def test_operations_are_those_of_the_policies_or_none(saved):
     ],
 )
 def test_a_plan_sets_only_what_a_policy_may(saved, path, said):
-    """The list of settings holds for plans as for policies, whoever signed them."""
+    """The list of settings holds for plans, too, even with a right checksum."""
 
     def smuggle(data):
         data["policies"]["ksm"]["settings"][path] = "1"

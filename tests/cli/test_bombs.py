@@ -91,10 +91,10 @@ def test_the_first_findings_are_shown_and_the_rest_are_counted(cli, tmp_path):
     path.write_text(SCHEMES + every("      - {name: same, action: stat}\n", 200))
 
     done = cli("validate", str(path))
-    assert done.err.count("error[") == limits.TOLD.most
+    assert done.err.count("error[") == limits.FINDINGS.most
     assert "note[DP0035]: 99 more findings are not shown" in done.err
     document = json.loads(cli("validate", str(path), "--format", "json").out)
-    assert len(document["diagnostics"]) == limits.TOLD.most + 1
+    assert len(document["diagnostics"]) == limits.FINDINGS.most + 1
 
 
 def test_errors_are_shown_before_what_only_warns(cli, tmp_path):

@@ -16,17 +16,8 @@ from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine.store import Store
 from tests.engine.site import shipped, truncated
 from tests.observe.status.test_status_of_service import recorded
+from tests.policies import LOOK
 
-LOOK = """\
-version: 1
-name: look
-kdamonds:
-  - name: ram
-    ops: paddr
-    targets: [{system_ram: true}]
-    schemes: [{name: all, action: stat}]
-settings: {/sys/module/damon_stat/parameters/enabled: N}
-"""
 OTHER = shipped("proactive-reclaim")
 SHOWS = {
     "status": ["status"],
@@ -62,7 +53,7 @@ TOLD_WHERE_MISSING = {
 
 @pytest.fixture
 def kept(site, tmp_path, monkeypatch):
-    """Two generations, and a service that says something of itself."""
+    """Two generations, and the record of a service."""
     monkeypatch.chdir(tmp_path)
     site.done("apply", site.policy("look", LOOK))
     site.done("apply", site.setting("a", 1))
@@ -248,7 +239,7 @@ def test_a_note_beside_a_change_is_left_out_where_the_service_cannot_be_heard(ke
 
 @pytest.fixture
 def overdue(kept, monkeypatch):
-    """A change that nobody confirmed, and whose guard is dead."""
+    """An unconfirmed change whose guard is dead."""
     monkeypatch.setattr("damonpolicy.cli.options.confirmation.start_guard", lambda *_: None)
     kept.done("apply", kept.setting("a", 2), "--confirm-within", "1h")
     clock = EmulatedMachine.monotonic

@@ -202,7 +202,7 @@ def test_81_rollback_incomplete_and_then_recovered(run, failing):
 
 def test_130_interrupted_before_any_write(run, failing, monkeypatch):
     monkeypatch.setattr(
-        "damonpolicy.engine.own_files.journals.begin",
+        "damonpolicy.engine.transaction.journals.begin",
         lambda *_: signal.raise_signal(signal.SIGTERM),
     )
 
@@ -286,7 +286,7 @@ def test_twenty_at_once_end_in_one_complete_state(tmp_path, monkeypatch):
 
 
 def test_the_guard_rolls_back_by_itself(tmp_path):
-    """Another process, with Python alone, ends what nobody confirmed."""
+    """Another process, with Python alone, ends an unconfirmed change."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     base = [sys.executable, "-m", "damonpolicy", "--kernel", "emulated:7.3", "--state-dir", "s"]
     done = subprocess.run(

@@ -84,8 +84,16 @@ print(json.dumps(sorted(t for t in tops - own if not t.startswith(hidden))))
 """
 
 
-@pytest.mark.parametrize("command", ALLOWED, ids=lambda words: os.path.basename(" ".join(words)))
-def test_command_imports_only_its_list(command, tmp_path):
+AGAIN = [
+    *((command, file) for command in ("validate", "plan", "apply") for file in (KSM, CALCULATED)),
+    ("render", str(ROOT / "policies/proactive-reclaim.yaml")),
+]
+"""What needs no policy language once its policy was compiled for the machine as it is."""
+
+
+@pytest.fixture
+def imported(tmp_path):
+    """Return a function that runs a command, and returns what it has imported."""
     (tmp_path / "plain.yaml").write_text(
         "version: 1\nname: p\nsettings: {/sys/kernel/mm/ksm/run: 1}\n"
     )
@@ -100,18 +108,35 @@ def test_command_imports_only_its_list(command, tmp_path):
         "DAMONPOLICY_FORBID_LIVE": "1",
         "DAMONPOLICY_KERNEL": "emulated:7.3",
     }
-    # without site, so that nothing but the command itself can import anything
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", PROBE, *command],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    imported = set(json.loads(done.stdout.splitlines()[-1]))
 
-    assert imported <= ALLOWED[command], imported - ALLOWED[command]
+    def run(command):
+        # without site, so that nothing but the command itself can import anything
+        done = subprocess.run(
+            [sys.executable, "-S", "-c", PROBE, *command],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return set(json.loads(done.stdout.splitlines()[-1]))
+
+    return run
+
+
+@pytest.mark.parametrize("command", ALLOWED, ids=lambda words: os.path.basename(" ".join(words)))
+def test_command_imports_only_its_list(command, imported):
+    found = imported(command)
+
+    assert found <= ALLOWED[command], found - ALLOWED[command]
+
+
+@pytest.mark.parametrize("command", AGAIN, ids=lambda words: os.path.basename(" ".join(words)))
+def test_what_was_compiled_needs_click_alone(command, imported):
+    assert "pydantic" in imported(command)
+    imported(command)  # a first `apply` has changed settings, at which compiling looks
+
+    assert imported(command) <= LIGHT
 
 
 def test_the_engine_needs_python_alone(tmp_path):

@@ -17,22 +17,14 @@ from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine.session import looking
 from damonpolicy.kernel.damon.tracing import TRACEFS
 from damonpolicy.kernel.system.machine import KDAMONDS, LiveMachine
+from damonpolicy.policy.compile.cache import OFF
 from tests.engine.site import shipped
+from tests.policies import LOOK
 
 CHANGES = {"apply", "run", "confirm", "rollback", "recover", "remove", "stop", "emulate"}
 """Commands that may change the machine; all others only look."""
 
 KSM = shipped("ksm")
-LOOK = """\
-version: 1
-name: look
-kdamonds:
-  - name: ram
-    ops: paddr
-    targets: [{system_ram: true}]
-    schemes: [{name: all, action: stat}]
-settings: {/sys/module/damon_stat/parameters/enabled: N}
-"""
 LOOKS = {
     "init": [["ksm"]],
     "validate": [[KSM]],
@@ -74,6 +66,8 @@ def named(words):
 def quiet(site, tmp_path, monkeypatch):
     """One policy is applied, and a record lies in an empty directory."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(OFF)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
     monkeypatch.setattr("damonpolicy.cli.options.confirmation.start_guard", lambda *_: None)
     site.done("apply", site.policy("look", LOOK))
     site.done("record", "-o", "seen.parquet", "--count", "1")
@@ -94,7 +88,7 @@ def interrupted(quiet):
 
 @pytest.fixture
 def overdue(quiet, monkeypatch):
-    """A change was to be confirmed in time, nobody did, and its guard is dead."""
+    """A change was not confirmed in time, and its guard is dead."""
     quiet.done("apply", KSM, "--confirm-within", "1h")
     clock = EmulatedMachine.monotonic
     monkeypatch.setattr(EmulatedMachine, "monotonic", lambda self: clock(self) + 3601)

@@ -13,7 +13,6 @@ from damonpolicy.daemon.jobs.observe import ObserveJob
 from damonpolicy.daemon.jobs.repair import Repairer
 from damonpolicy.daemon.jobs.status_file import RecordJob
 from damonpolicy.daemon.jobs.tune import TuneJob
-from damonpolicy.kernel.system.processes import Table
 from tests.daemon.conftest import Desk
 from tests.daemon.followed import AREA, WATCH, follow
 from tests.world import STAT_OFF
@@ -24,10 +23,10 @@ def service(site, clock, tmp_path):
     """A service that follows one process, and writes its record."""
     site.machine.write(STAT_OFF, "N")
     desk = Desk(site.world, tmp_path / "policies")
-    desk.follower = follower = Follower(desk.reloader, desk.keeper, Table(site.machine))
-    observe = ObserveJob(desk.keeper, site.places, Repairer(desk.reloader))
-    feed = FeedJob(desk.keeper, site.places, desk.reloader.spacing)
-    desk.record = RecordJob(desk.reloader, follower, feed, TuneJob(follower), observe)
+    desk.follower = follower = Follower(desk.keeper)
+    observe = ObserveJob(desk.keeper, Repairer(desk.keeper))
+    feed = FeedJob(desk.keeper)
+    desk.record = RecordJob(desk.reloader, follower, feed, TuneJob(desk.keeper), observe)
     site.machine.start_process("worker", areas=[AREA])
     desk.put("w.yaml", WATCH)
     assert desk.rest().kind == "applied"
@@ -35,7 +34,7 @@ def service(site, clock, tmp_path):
 
 
 def shown(site):
-    """The lines of `status` about who is not followed."""
+    """The lines of `status` about processes that are not followed."""
     return [line for line in site.done("status").out.splitlines() if "not yet followed" in line]
 
 

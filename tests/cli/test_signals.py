@@ -26,7 +26,7 @@ def _as_at_the_start():
     assert {each: signal.signal(each, handler) for each, handler in before.items()} == usual
 
 
-@pytest.mark.parametrize("where", ["read", "prepare", "detect"])
+@pytest.mark.parametrize("where", ["Named.read", "prepare", "detect"])
 @pytest.mark.parametrize("number", SIGNALS)
 def test_an_interrupt_before_anything_was_changed(site, monkeypatch, where, number):
     def interrupt(*_, **__):

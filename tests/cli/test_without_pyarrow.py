@@ -10,7 +10,7 @@ import pytest
 from damonpolicy.base.errors import ExitCode
 from damonpolicy.observe.records import files as records
 from tests.cli.commands.test_convert import series
-from tests.cli.commands.test_record import LOOK
+from tests.policies import LOOK
 
 SAID = """\
 error[DP0501]: records as Parquet need pyarrow

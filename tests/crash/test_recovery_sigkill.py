@@ -11,20 +11,10 @@ import pytest
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine import journal
 from tests.engine.site import Site
+from tests.policies import SWAPPY
 from tests.world import STAT_OFF, World
 
 pytestmark = pytest.mark.unmeasured  # what is killed has covered nothing
-
-TEXT = """\
-version: 1
-name: a
-kdamonds:
-  - name: k
-    ops: paddr
-    targets: [{numa_node: 1}]
-    schemes: [{name: s, action: stat}]
-settings: {/proc/sys/vm/swappiness: 70}
-"""
 
 
 @pytest.fixture
@@ -32,7 +22,7 @@ def site(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     made = Site()
     made.world.write(STAT_OFF, "N")
-    made.world.apply("a", text=TEXT)
+    made.world.apply("a", text=SWAPPY)
     yield made
     made.close()
 
@@ -64,12 +54,12 @@ def remove(world):
 
 def restart(world):
     """An edit that no commit can bring about."""
-    other = TEXT.replace("ops: paddr", "ops: vaddr")
+    other = SWAPPY.replace("ops: paddr", "ops: vaddr")
     world.apply("a", text=other.replace("{numa_node: 1}", "{process: {pid: 1}}"))
 
 
 def online(world):
-    world.apply("a", text=TEXT.replace("action: stat", "action: stat, max_snapshots: 3"))
+    world.apply("a", text=SWAPPY.replace("action: stat", "action: stat, max_snapshots: 3"))
 
 
 def recover(world):
@@ -106,7 +96,7 @@ def test_what_a_killed_recovery_has_started_is_ours(site, do, ends, first):
 
 
 def test_so_is_what_it_has_started_because_it_had_ended(site):
-    """H2: nobody has stopped it, so that only the line of the undo tells."""
+    """H2: it still runs, so that only the undo's line says whose it is."""
     before = site.world.look()
     killed_behind(site, "/0/state commit", online)
     site.world.write("0/state", "off")

@@ -13,7 +13,7 @@ import pytest
 
 from damonpolicy.engine import journal
 from tests.crash.test_sigkill import copied, opened
-from tests.faults.test_strangers import ACCESSES
+from tests.policies import ACCESSES
 from tests.world import STAT_OFF, in_memory_directory
 
 pytestmark = pytest.mark.unmeasured  # what is killed has covered nothing

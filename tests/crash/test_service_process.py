@@ -33,7 +33,7 @@ MEGABYTES = 1 << 20
 children: list[int] = []
 """Of the test that runs."""
 CALLS = 300
-"""More calls than an edit takes: who is not killed by then is killed by the parent."""
+"""More calls than an edit takes: the parent kills a service that is still alive then."""
 
 
 @pytest.fixture(autouse=True)

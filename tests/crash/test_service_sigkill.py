@@ -17,21 +17,20 @@ import pytest
 from damonpolicy.daemon.jobs.feed import FeedJob
 from damonpolicy.daemon.jobs.follow import Follower, FollowJob
 from damonpolicy.daemon.jobs.observe import ObserveJob
-from damonpolicy.daemon.jobs.reload import Reloader
+from damonpolicy.daemon.jobs.reload import Reloader, ReloadJob
 from damonpolicy.daemon.jobs.repair import Repairer
 from damonpolicy.daemon.jobs.status_file import RecordJob
 from damonpolicy.daemon.jobs.tune import TuneJob
 from damonpolicy.daemon.keeper import Keeper
-from damonpolicy.daemon.scheduler import ReloadJob, Service
-from damonpolicy.daemon.wake import Wake
+from damonpolicy.daemon.scheduler import Service, Wake
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine.session import changing
-from damonpolicy.kernel.system.processes import Table
 from damonpolicy.observe.status.document import drift
 from damonpolicy.plan.machine_state import retrieve
 from damonpolicy.policy.source.content import without_alarm
 from tests.crash.test_sigkill import CALLS, in_child, opened
 from tests.daemon.conftest import PAGES, RUN
+from tests.policies import WATCH, toward_goals
 from tests.world import STAT_OFF, in_memory_directory
 
 pytestmark = pytest.mark.unmeasured  # what is killed has covered nothing, and only gets slow
@@ -50,31 +49,9 @@ kdamonds:
     targets: [{system_ram: true}]
     schemes: [{name: seen, action: stat}]
 """
-FED = """
-version: 1
-name: fed
-kdamonds:
-  - name: k
-    ops: paddr
-    targets: [{system_ram: true}]
-    schemes:
-      - name: cold
-        action: pageout
-        access_pattern: {access_rate: {max: 0%}}
-        quota:
-          size: 100MiB
-          every: 1s
-          goals: [{metric: user_input, target: 1000, from: {file: SCORE, stale_after: 1h}}]
-"""
-WATCH = """
-version: 1
-name: watch
-kdamonds:
-  - name: workers
-    ops: vaddr
-    targets: [{process: {name: worker}}]
-    schemes: [{name: seen, action: stat}]
-"""
+FED = toward_goals(
+    "fed", "{metric: user_input, target: 1000, from: {file: SCORE, stale_after: 1h}}"
+)
 PACE = f"""
 version: 1
 name: pace
@@ -114,11 +91,11 @@ class Bench:
 
     def serve(self, *, seconds=4.0, meanwhile=()):
         """Run a service until everything has come to rest; each of ``meanwhile`` takes a turn."""
-        reloader = Reloader(self.machine, self.world.places, [str(self.policies)], debounce=0.2)
-        keeper = Keeper(self.machine, self.world.places, reloader.owner)
-        follow = FollowJob(Follower(reloader, keeper, Table(self.machine)))
-        feed, tune = FeedJob(keeper, self.world.places, reloader.spacing), TuneJob(follow.follower)
-        observe = ObserveJob(keeper, self.world.places, Repairer(reloader))
+        keeper = Keeper(self.machine, self.world.places, [str(self.policies)])
+        reloader = Reloader(keeper, debounce=0.2)
+        follow = FollowJob(Follower(keeper))
+        feed, tune = FeedJob(keeper), TuneJob(keeper)
+        observe = ObserveJob(keeper, Repairer(keeper))
         jobs = [ReloadJob(reloader), follow, tune, feed,
                 observe, RecordJob(reloader, follow.follower, feed, tune, observe)]  # fmt: skip
         with closing(Wake()) as wake:
@@ -150,13 +127,13 @@ class Bench:
         return {**found, "running": on, "policies": sorted(managed.policies)}
 
     def fed(self):
-        """The number that the kernel goes by, which is not what is staged; None while nobody asks."""
+        """The number in effect, not the staged one; None where no scheme has one."""
         slot = self.world.managed.slot_of("fed/k")
         runs = None if slot is None else self.machine.running(slot)
         return runs and runs["schemes"]["0"]["quotas"]["goals"]["0"].get("current_value")
 
     def steady(self):
-        """The thread of the kdamond that nobody changes."""
+        """The thread of the kdamond that no edit changes."""
         slot = self.world.managed.slot_of("steady/k")
         return None if slot is None else self.machine.read(
             f"/sys/kernel/mm/damon/admin/kdamonds/{slot}/pid")  # fmt: skip

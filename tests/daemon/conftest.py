@@ -2,6 +2,7 @@ import pytest
 
 from damonpolicy.daemon.jobs.reload import Reloader
 from damonpolicy.daemon.keeper import Keeper
+from damonpolicy.daemon.metrics import Exporter
 from damonpolicy.policy.source.content import without_alarm
 from tests.world import STAT_OFF, World
 
@@ -34,8 +35,8 @@ class Desk:
     def __init__(self, world, directory):
         self.world, self.directory = world, directory
         directory.mkdir()
-        self.reloader = Reloader(world.machine, world.places, [str(directory)], debounce=DEBOUNCE)
-        self.keeper = Keeper(world.machine, world.places, self.reloader.owner)
+        self.keeper = Keeper(world.machine, world.places, [str(directory)])
+        self.reloader = Reloader(self.keeper, debounce=DEBOUNCE)
 
     def put(self, name, text):
         """Write a file as careful programs do."""
@@ -58,3 +59,17 @@ class Desk:
 @pytest.fixture
 def desk(world, tmp_path):
     return Desk(world, tmp_path / "policies")
+
+
+@pytest.fixture
+def serve():
+    """Start exporters of metrics; all are stopped at the end."""
+    started = []
+
+    def starting(take=None, address="127.0.0.1:0"):
+        started.append(Exporter(address, take))
+        return started[-1]
+
+    yield starting
+    for each in started:
+        each.stop()

@@ -1,4 +1,4 @@
-"""A machine of which one look or write fails."""
+"""A machine on which one read or write fails."""
 
 from __future__ import annotations
 

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from damonpolicy.daemon.jobs.follow import Follower
 from damonpolicy.kernel.system.machine import KDAMONDS
-from damonpolicy.kernel.system.processes import Table
+from tests import policies
 from tests.daemon.conftest import Desk
 from tests.world import STAT_OFF, World
 
-WATCH = """
-version: 1
-name: watch
-kdamonds:
-  - name: workers
-    ops: vaddr
-    targets: [{process: {name: worker}}]
-    schemes: [{name: seen, action: stat}]
-"""
+WATCH = policies.WATCH
 AREA = {"size": "4MiB"}
 KERNELS = ("6.6", "6.12", "6.18", "6.19", "7.3")
 
@@ -27,7 +19,7 @@ def following(kernel, directory):
     if world.machine.exists(STAT_OFF):
         world.write(STAT_OFF, "N")
     made = Desk(world, directory)
-    made.follower = Follower(made.reloader, made.keeper, Table(world.machine))
+    made.follower = Follower(made.keeper)
     yield made
     assert not world.machine.poisoned
     world.close()
@@ -35,7 +27,7 @@ def following(kernel, directory):
 
 def follow(desk):
     desk.world.machine.sleep(1)
-    desk.follower.table.update()
+    desk.keeper.table.update()
     return desk.follower.look(everything=True)
 
 

@@ -74,9 +74,10 @@ def test_who_lives_long_enough_is_joined_within_a_second(kernel, tmp_path):
     desk = Desk(world, tmp_path / "policies")
     desk.put("w.yaml", WATCH)
     desk.rest()
-    machine = desk.reloader.machine = Lively(world.machine, SECONDS)
-    begin, joined, table = world.machine.monotonic(), {}, Table(machine)
-    job = FollowJob(Follower(desk.reloader, desk.keeper, table), poll=0.25)
+    machine = desk.keeper.machine = Lively(world.machine, SECONDS)
+    desk.keeper.table = Table(machine)
+    begin, joined = world.machine.monotonic(), {}
+    job = FollowJob(Follower(desk.keeper), poll=0.25)
     while (now := world.machine.monotonic()) < begin + SECONDS:
         commits = job.follower.commits
         if job.due <= now:

@@ -11,19 +11,16 @@ import pytest
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import DamonPolicyError
-from damonpolicy.daemon.figures import figures
 from damonpolicy.daemon.jobs.feed import FeedJob
 from damonpolicy.daemon.jobs.follow import Follower, FollowJob
 from damonpolicy.daemon.jobs.observe import ObserveJob
-from damonpolicy.daemon.jobs.reload import Reloader
+from damonpolicy.daemon.jobs.reload import Reloader, ReloadJob
 from damonpolicy.daemon.jobs.repair import Repairer
 from damonpolicy.daemon.jobs.status_file import RecordJob
 from damonpolicy.daemon.jobs.tune import TuneJob
 from damonpolicy.daemon.keeper import Keeper
-from damonpolicy.daemon.scheduler import ReloadJob, Service
-from damonpolicy.daemon.wake import Wake
+from damonpolicy.daemon.scheduler import Service, Wake
 from damonpolicy.engine.state_directory import read_json
-from damonpolicy.kernel.system.processes import Table
 from tests.crash.test_service_sigkill import FED, PACE, STEADY, WATCH
 from tests.daemon.conftest import PAGES, RUN
 from tests.daemon.faulty import Faulty
@@ -55,11 +52,11 @@ class Served:
         self.machine = Faulty(world.machine)
         for name, text in (("steady", STEADY), ("fed", FED), ("watch", WATCH), ("pace", PACE)):
             (self.directory / f"{name}.yaml").write_text(text.replace("SCORE", str(self.score)))
-        reloader = Reloader(self.machine, world.places, [str(self.directory)], debounce=0.2)
-        keeper = Keeper(self.machine, world.places, reloader.owner)
-        follow = FollowJob(Follower(reloader, keeper, Table(self.machine)))
-        feed, tune = FeedJob(keeper, world.places, reloader.spacing), TuneJob(follow.follower)
-        observe = ObserveJob(keeper, world.places, Repairer(reloader), every=5.0)
+        keeper = Keeper(self.machine, world.places, [str(self.directory)])
+        reloader = Reloader(keeper, debounce=0.2)
+        follow = FollowJob(Follower(keeper))
+        feed, tune = FeedJob(keeper), TuneJob(keeper)
+        observe = ObserveJob(keeper, Repairer(keeper), every=5.0)
         self.record = RecordJob(reloader, follow.follower, feed, tune, observe)
         self.reload = ReloadJob(reloader)
         jobs = [self.reload, follow, tune, feed, observe, self.record]
@@ -95,7 +92,7 @@ class Served:
             and self.world.machine.read(f"{base}/goals/0/current_value")
             == self.score.read_text() + "\n"
             and self.world.machine.read(RUN) == "1\n"
-            and not any(each.trouble for each in self.service.guards().values())
+            and not any(each.trouble for each in self.service.guards.values())
         )
 
 
@@ -126,7 +123,7 @@ def test_a_fault_at_any_step_of_any_job_ends_nothing(served, error):
                 break
             served.step(1)
         else:
-            pytest.fail(f"{number}: {served.service.guards()} {served.record._data()}")
+            pytest.fail(f"{number}: {served.service.guards} {served.record._record()}")
     assert not served.world.places.journal.exists()
 
 
@@ -171,7 +168,7 @@ def test_a_job_that_fails_is_tried_again_less_and_less_often(world, events):
         failing.error = None
         world.machine.sleep(60)
         service.step()
-        assert service.guards()["failing"].trouble == ""
+        assert service.guards["failing"].trouble == ""
         assert events[-1] == ("job works again", {"job": "failing", "failures": len(tried)})
 
 
@@ -197,7 +194,7 @@ def test_what_makes_a_job_due_may_fail_too(world, error):
         service.run()
 
     assert len(rounds) == 4
-    assert service.guards()["unreadable"].failures >= 1
+    assert service.guards["unreadable"].failures >= 1
 
 
 def test_status_and_metrics_tell_of_a_job_that_fails(served, monkeypatch):
@@ -210,7 +207,7 @@ def test_status_and_metrics_tell_of_a_job_that_fails(served, monkeypatch):
     said = read_json(served.world.places.service)["jobs"]
 
     assert list(said) == ["follow"]
-    assert said["follow"]["failures"] == figures(served.record).failures["follow"] >= 1
+    assert said["follow"]["failures"] == served.record.figures().failures["follow"] >= 1
     assert "ZeroDivisionError" in said["follow"]["trouble"]
 
 
@@ -228,7 +225,7 @@ def test_a_defect_in_one_policy_keeps_no_other_from_being_followed(served, monke
     served.step(2)
 
     assert watched(served, served.world.managed.slot_of("watch/workers")) == set(served.workers)
-    assert "ZeroDivisionError" in served.record._data()["following"]
+    assert "ZeroDivisionError" in served.record._record().following
 
 
 def test_what_a_reload_meets_is_its_outcome_and_the_last_good_policies_stay(served, monkeypatch):

@@ -15,7 +15,6 @@ from damonpolicy.daemon.jobs.repair import Repairer
 from damonpolicy.daemon.jobs.status_file import RecordJob
 from damonpolicy.daemon.jobs.tune import TuneJob
 from damonpolicy.kernel.system.machine import KDAMONDS
-from damonpolicy.kernel.system.processes import Table
 from damonpolicy.plan.ir import CompiledPolicy
 from tests.daemon.conftest import PAGES, RUN
 from tests.world import fail_at
@@ -60,7 +59,7 @@ def told():
 
 @pytest.fixture
 def watched(desk, told):
-    desk.job = ObserveJob(desk.keeper, desk.world.places, Repairer(desk.reloader))
+    desk.job = ObserveJob(desk.keeper, Repairer(desk.keeper))
     desk.told = told
     return desk
 
@@ -282,7 +281,7 @@ def test_a_repair_that_fails_leaves_all_as_it_was(watched):
 
     assert watched.world.look() == before
     assert "everything is as it was" in watched.job.repairer.trouble
-    assert watched.reloader.tally.rollbacks == 1
+    assert watched.keeper.rollbacks == 1
     assert len(events(watched, "repair")) == 1
     look(watched)
     assert watched.world.look()[RUN] == before[RUN], "not again at once"
@@ -332,9 +331,9 @@ def test_one_that_somebody_ended_under_its_processes_is(watched):
 
 def test_the_record_says_it(watched):
     put(watched, "report")
-    follower = Follower(watched.reloader, watched.keeper, Table(watched.world.machine))
-    feed = FeedJob(watched.keeper, watched.world.places, watched.reloader.spacing)
-    record = RecordJob(watched.reloader, follower, feed, TuneJob(follower), watched.job)
+    follower = Follower(watched.keeper)
+    feed = FeedJob(watched.keeper)
+    record = RecordJob(watched.reloader, follower, feed, TuneJob(watched.keeper), watched.job)
     watched.world.write("0/contexts/0/schemes/nr_schemes", "3")
     look(watched)
     record.run()

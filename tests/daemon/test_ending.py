@@ -10,9 +10,9 @@ import time
 import pytest
 
 from damonpolicy.daemon import app as serving
-from damonpolicy.daemon.app import Wishes, serve
-from damonpolicy.daemon.ending import Late, ending, within
+from damonpolicy.daemon.app import Late, Wishes, ending, serve, within
 from damonpolicy.daemon.jobs.reload import Reloader
+from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.engine.signals import taken, waiting
 from tests.daemon.conftest import PAGES, settings
 
@@ -112,7 +112,7 @@ def test_a_transaction_under_way_is_completed_before_it_ends(world, tmp_path):
 
 def test_who_is_not_free_to_take_policies_away_says_so(world, tmp_path, monkeypatch):
     monkeypatch.setattr(serving, "_LAST", 0.2)
-    monkeypatch.setattr(serving, "leave", lambda _: computes())
+    monkeypatch.setattr(Keeper, "leave", lambda _: computes())
     told(signal.SIGTERM)
     with pytest.raises(serving.Busy, match="everything stays as it is"):
         serve(world.machine, world.places, [str(tmp_path)], Wishes(remove=True))
@@ -134,7 +134,7 @@ def test_outside_the_first_thread_nothing_is_broken_off():
 
 
 def test_a_directory_that_cannot_be_read_is_told(world, tmp_path, monkeypatch):
-    reloader = Reloader(world.machine, world.places, [str(tmp_path)], debounce=0.1)
+    reloader = Reloader(Keeper(world.machine, world.places, [str(tmp_path)]), debounce=0.1)
     real = os.listdir
 
     def listdir(path):

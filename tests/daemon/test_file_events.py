@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from damonpolicy.daemon.jobs import reload
-from damonpolicy.daemon.scheduler import ReloadJob
+from damonpolicy.daemon.jobs.reload import ReloadJob
 from damonpolicy.policy.source.content import signature
 from tests.daemon.conftest import DEBOUNCE, PAGES, RUN
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from damonpolicy.daemon.jobs.follow import FollowJob
-from damonpolicy.daemon.wake import beat
+from damonpolicy.daemon.scheduler import beat
 from tests.daemon.followed import AREA, KERNELS, WATCH, follow, following, watched
+from tests.world import snapshot_all
 
 
 @pytest.fixture(params=KERNELS)
@@ -38,7 +39,7 @@ def test_cgroups_that_are_made_and_removed(desk):
     desk.rest()
 
     def named():
-        files = machine.snapshot_all()
+        files = snapshot_all(machine)
         return {each.strip() for path, each in files.items()
                 if path.endswith("memcg_path") and each.strip()}  # fmt: skip
 
@@ -59,7 +60,7 @@ def test_cgroups_that_match_a_pattern_are_followed(desk):
     desk.rest()
 
     def named():
-        files = machine.snapshot_all()
+        files = snapshot_all(machine)
         return {each.strip() for path, each in files.items()
                 if path.endswith("memcg_path") and each.strip()}  # fmt: skip
 

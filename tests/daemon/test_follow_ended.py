@@ -53,12 +53,12 @@ def test_who_is_young_takes_the_place_of_one_that_ends_meanwhile(aging, starts_a
     machine.before_write = ends
     if starts_at == "the look":
         start()
-    aging.follower.table.update()
+    aging.keeper.table.update()
     assert aging.follower.look(everything=True)
 
     assert young[0] in watched(aging)
     assert second not in watched(aging)
-    assert counts == ["2"] or aging.reloader.capabilities.known("commit") != "yes"
+    assert counts == ["2"] or aging.keeper.capabilities.known("commit") != "yes"
 
 
 def test_who_starts_during_a_commit_is_looked_at_soon_after(desk):
@@ -83,7 +83,7 @@ def test_who_starts_during_a_commit_is_looked_at_soon_after(desk):
             machine.exit_process(second)
 
     machine.before_write = ends
-    desk.follower.table.update()
+    desk.keeper.table.update()
     job.run()
 
     assert not starts(machine, second)

@@ -12,23 +12,11 @@ from damonpolicy.engine.session import changing
 from damonpolicy.engine.transaction import Terms
 from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.daemon.followed import AREA, follow, following, watched
+from tests.policies import spare
 
 WEB = "/web.slice"
 MIB = 1 << 20
-SPARE = """\
-version: 1
-name: spare
-kdamonds:
-  - name: k
-    ops: paddr
-    targets: [{{system_ram: true}}]
-    schemes:
-      - name: s
-        action: pageout
-        access_pattern: {{access_rate: {{max: 0%}}}}
-        quota: {{size: 4GiB, every: 1s}}
-        filters: [{filters}]
-"""
+SPARE = spare("4GiB")
 REJECT, ALLOW = "{reject: {memcg: /web.slice}}", "{allow: {memcg: /web.slice}}"
 NAMED = f"{KDAMONDS}/0/contexts/0/schemes/0"
 

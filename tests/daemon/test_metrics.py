@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
-import os
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
+from dataclasses import replace
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from damonpolicy.base.errors import DamonPolicyError, ExitCode, UsageError
-from damonpolicy.daemon import endpoint, metrics
-from damonpolicy.daemon.figures import Figures, figures
 from damonpolicy.daemon.jobs.feed import FeedJob
 from damonpolicy.daemon.jobs.follow import Follower
 from damonpolicy.daemon.jobs.observe import KdamondSeen, Observation, ObserveJob, SchemeSeen
 from damonpolicy.daemon.jobs.repair import Repairer
-from damonpolicy.daemon.jobs.status_file import RecordJob
+from damonpolicy.daemon.jobs.status_file import Figures, RecordJob
 from damonpolicy.daemon.jobs.tune import TuneJob
-from damonpolicy.daemon.metrics import Exporter, read_address
 from damonpolicy.kernel.system.machine import KDAMONDS
-from damonpolicy.kernel.system.processes import Table
 from damonpolicy.observe.collect.modules import ModuleStatus
 from damonpolicy.observe.status.document import Drift
 from damonpolicy.observe.watermarks import Watch
@@ -69,20 +60,6 @@ FIGURES = Figures(
 )
 
 
-@pytest.fixture
-def serve():
-    """Start exporters; whatever happens, none is left."""
-    started = []
-
-    def starting(take=lambda: FIGURES, address="127.0.0.1:0"):
-        started.append(Exporter(address, take))
-        return started[-1]
-
-    yield starting
-    for each in started:
-        each.stop()
-
-
 def scrape(served, host="127.0.0.1"):
     """Return samples as `name{label=value,…}`."""
     with urllib.request.urlopen(f"http://{host}:{served.port}/metrics", timeout=30) as answer:
@@ -96,7 +73,7 @@ def scrape(served, host="127.0.0.1"):
 
 
 def test_everything_that_is_told(serve):
-    served = serve()
+    served = serve(lambda: FIGURES)
     served.publish()
 
     assert scrape(served) == {
@@ -161,11 +138,11 @@ def test_it_shows_what_was_published_last(serve):
 def test_of_a_service(desk, serve):
     """A reload, a bad one, drift, a failed repair, and one that comes to its end."""
     world = desk.world
-    observe = ObserveJob(desk.keeper, world.places, Repairer(desk.reloader))
-    follower = Follower(desk.reloader, desk.keeper, Table(world.machine))
-    feed, tune = FeedJob(desk.keeper, world.places, desk.reloader.spacing), TuneJob(follower)
+    observe = ObserveJob(desk.keeper, Repairer(desk.keeper))
+    follower = Follower(desk.keeper)
+    feed, tune = FeedJob(desk.keeper), TuneJob(desk.keeper)
     record = RecordJob(desk.reloader, follower, feed, tune, observe)
-    served = serve(lambda: figures(record, lambda: {"loop": 0.5}))
+    served = serve(lambda: replace(record.figures(), errors={"loop": 0.5}))
     observe.told, desk.job = served.publish, observe
     desk.put("r.yaml", POLICY.replace("name: r", "name: r\non_drift: repair"))
     record.count(desk.rest())
@@ -205,14 +182,14 @@ def test_of_a_service(desk, serve):
 def test_in_force_is_told_until_the_machine_is_under_its_files_again(desk, serve):
     """Not for a quarter of an hour after a reload that failed."""
     world = desk.world
-    observe = ObserveJob(desk.keeper, world.places, Repairer(desk.reloader))
-    follower = Follower(desk.reloader, desk.keeper, Table(world.machine))
-    feed, tune = FeedJob(desk.keeper, world.places, desk.reloader.spacing), TuneJob(follower)
+    observe = ObserveJob(desk.keeper, Repairer(desk.keeper))
+    follower = Follower(desk.keeper)
+    feed, tune = FeedJob(desk.keeper), TuneJob(desk.keeper)
     record, desk.job = RecordJob(desk.reloader, follower, feed, tune, observe), observe
 
     def seen():
         look(desk)
-        found = figures(record)
+        found = record.figures()
         return found.reload_ok, found.in_force
 
     assert seen() == (None, None)
@@ -231,7 +208,7 @@ def test_in_force_is_told_until_the_machine_is_under_its_files_again(desk, serve
     record.count(desk.rest())
     assert seen() == (True, True)
     observe.trouble = "nobody answers"
-    assert figures(record).in_force is None
+    assert record.figures().in_force is None
 
 
 def test_a_failed_reload_is_a_rollback(desk):
@@ -240,183 +217,8 @@ def test_a_failed_reload_is_a_rollback(desk):
     outcome = desk.reloader.look()
 
     assert outcome.kind == "failed"
-    assert desk.reloader.tally.rollbacks == 1
-    assert desk.reloader.tally.applies == 0
-
-
-def connect(served):
-    return socket.create_connection(("127.0.0.1", served.port), timeout=30)
-
-
-def ask(served, request):
-    """Return the status and the whole answer to what is sent."""
-    with connect(served) as connection:
-        connection.sendall(request)
-        answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
-    return int(answer.split(b" ")[1]), answer
-
-
-def test_some_of_them_can_be_asked_for(serve):
-    served = serve()
-    url = f"http://127.0.0.1:{served.port}/metrics?name[]=damonpolicy_up"
-    with urllib.request.urlopen(url, timeout=30) as answer:
-        assert "version=0.0.4" in answer.headers["Content-Type"]
-        assert answer.read().decode().splitlines()[-1] == "damonpolicy_up 1.0"
-
-
-def test_an_answer_is_packed_where_the_client_can_unpack_it(serve):
-    _, answer = ask(serve(), b"GET / HTTP/1.1\r\nAccept-Encoding: gzip\r\n\r\n")
-    head, _, body = answer.partition(b"\r\n\r\n")
-
-    assert b"Content-Encoding: gzip" in head
-    assert b"damonpolicy_up 1.0" in gzip.decompress(body)
-
-
-def test_head_tells_the_length_alone(serve):
-    served = serve()
-    _, whole = ask(served, b"GET /metrics HTTP/1.1\r\n\r\n")
-    status, head = ask(served, b"HEAD /metrics HTTP/1.1\r\n\r\n")
-
-    assert status == 200
-    assert whole.partition(b"\r\n\r\n")[0] == head.partition(b"\r\n\r\n")[0]
-    assert head.endswith(b"\r\n\r\n")
-
-
-@pytest.mark.parametrize(
-    ("request_", "status"),
-    [
-        (b"POST /metrics HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", 405),
-        (b"DELETE / HTTP/1.1\r\n\r\n", 405),
-        (b"GET /" + b"a" * 10_000 + b" HTTP/1.1\r\n\r\n", 431),
-        (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 2000 + b"\r\n", 431),
-        (b"nonsense\r\n\r\n", 400),
-        (b"GET / HTTP/2\r\n\r\n", 400),
-        (b"GET http://elsewhere/ HTTP/1.1\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nno header\r\n\r\n", 400),
-        (b"GET //[ HTTP/1.1\r\n\r\n", 200),
-        (b"GET / HTTP/1.1\n\n", 200),
-        (b"GET /?%ff&name[]=\xff HTTP/1.1\r\nAccept: \xff;q=x,;;,\r\n\r\n", 200),
-    ],
-)
-def test_what_is_no_request_is_answered_and_the_next_one_as_well(serve, request_, status):
-    served = serve()
-
-    assert ask(served, request_)[0] == status
-    assert scrape(served)["damonpolicy_up"] == 1
-
-
-def test_what_cannot_be_told_ends_nobody_else(serve, monkeypatch):
-    served = serve()
-
-    def broken(accept):
-        raise RuntimeError
-
-    with monkeypatch.context() as patched:
-        patched.setattr(metrics, "choose_encoder", broken)
-        assert ask(served, b"GET / HTTP/1.1\r\n\r\n")[0] == 500
-    assert scrape(served)["damonpolicy_up"] == 1
-
-
-@pytest.mark.parametrize("drip", [b"", b"G"], ids=["silent", "a byte now and then"])
-def test_a_client_that_never_comes_to_the_point_is_hung_up_on(serve, monkeypatch, drip):
-    monkeypatch.setattr(endpoint, "_ASKING", 0.3)
-    with connect(serve()) as client:
-        client.settimeout(0.02)
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
-            try:
-                client.sendall(drip)
-                if client.recv(1) == b"":
-                    break
-            except TimeoutError:
-                continue
-            except ConnectionError:
-                break
-        else:
-            pytest.fail("it is still there")
-
-
-@pytest.mark.parametrize("many", [50, 200])
-def test_a_scrape_is_answered_beside_many_slow_clients(serve, many):
-    served = serve()
-    slow = []
-    try:
-        for _ in range(many):
-            slow.append(connect(served))
-            slow[-1].sendall(b"GET /met")
-        begin = time.monotonic()
-        assert scrape(served)["damonpolicy_up"] == 1
-        assert time.monotonic() - begin < 2
-    finally:
-        for each in slow:
-            each.close()
-
-
-def test_who_came_first_makes_room(serve, monkeypatch):
-    monkeypatch.setattr(endpoint, "_CLIENTS", 3)
-    monkeypatch.setattr(endpoint, "_ASKING", 30.0)
-    served = serve()
-    held = [connect(served) for _ in range(4)]
-    try:
-        assert held[0].recv(1) == b""
-        held[1].sendall(b"GET / HTTP/1.1\r\n\r\n")
-        assert held[1].recv(12) == b"HTTP/1.1 200"
-    finally:
-        for each in held:
-            each.close()
-
-
-def test_an_answer_that_nobody_takes_ends(monkeypatch):
-    monkeypatch.setattr(endpoint, "_TAKING", 0.2)
-    served = endpoint.Endpoint("127.0.0.1", 0, lambda _: endpoint.Answer(bytes(32 << 20)))
-    try:
-        with connect(served) as client:
-            client.sendall(b"GET / HTTP/1.1\r\n\r\n")
-            assert client.recv(8) == b"HTTP/1.1"
-            while served._clients:  # whoever comes meanwhile is answered
-                assert ask(served, b"PUT / HTTP/1.1\r\n\r\n")[0] == 405
-    finally:
-        served.stop()
-
-
-def test_no_connection_is_left_behind():
-    before = os.listdir("/proc/self/fd")
-    served = Exporter("127.0.0.1:0", lambda: FIGURES)
-    for _ in range(3):
-        scrape(served)
-        connect(served).close()
-    with connect(served):
-        served.stop()
-    with pytest.raises(OSError, match="refused"):
-        connect(served)
-    assert os.listdir("/proc/self/fd") == before
-
-
-def test_a_port_that_is_taken(serve):
-    served = serve()
-    with pytest.raises(DamonPolicyError) as caught:
-        serve(address=f"127.0.0.1:{served.port}")
-
-    assert caught.value.exit_code == ExitCode.FAILED
-    assert "already in use" in caught.value.message
-    assert "--metrics" in caught.value.hint
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [(":9797", ("127.0.0.1", 9797)), ("9797", ("127.0.0.1", 9797)),
-     ("0.0.0.0:1", ("0.0.0.0", 1)), ("[::1]:9797", ("::1", 9797)), ("[::]:0", ("::", 0))],
-)  # fmt: skip
-def test_addresses(text, expected):
-    assert read_address(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text", ["", "host:1", "127.0.0.1", "127.0.0.1:", "127.0.0.1:70000", ":-1"]
-)
-def test_what_is_no_address(text):
-    with pytest.raises(UsageError):
-        read_address(text)
+    assert desk.keeper.rollbacks == 1
+    assert desk.reloader.applies == 0
 
 
 def test_the_library_is_imported_only_where_it_is_needed():

@@ -28,21 +28,20 @@ def test_states(systemd):
     notifier = Notifier(name)
     notifier.ready("2 policies")
     notifier.reloading()
-    notifier.status("one\ntwo")
     notifier.alive()
     notifier.stopping()
-    said = [listener.recv(4096).decode() for _ in range(5)]
+    said = [listener.recv(4096).decode() for _ in range(4)]
 
     assert said[0] == "READY=1\nSTATUS=2 policies"
     assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", said[1])
-    assert said[3:] == ["WATCHDOG=1", "STOPPING=1"]
+    assert said[2:] == ["WATCHDOG=1", "STOPPING=1"]
 
 
 def test_a_status_is_one_line(systemd):
     name, listener = systemd
-    Notifier(name).status("one\nREADY=1")
+    Notifier(name).ready("one\nREADY=1")
 
-    assert listener.recv(4096) == b"STATUS=one READY=1"
+    assert listener.recv(4096) == b"READY=1\nSTATUS=one READY=1"
 
 
 def test_nobody_listens(tmp_path):

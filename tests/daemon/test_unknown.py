@@ -6,6 +6,7 @@ import pytest
 
 from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.daemon.conftest import Desk
+from tests.policies import ACCESSES
 from tests.world import STAT_OFF, Blind, World
 
 POLICY = """\
@@ -24,16 +25,7 @@ kdamonds:
         young: last
         filters: [{filters}]
 """
-LOOK = """\
-version: 1
-name: p
-kdamonds:
-  - name: k
-    ops: paddr
-    targets: [{{system_ram: true}}]
-    accesses: {accesses}
-    schemes: [{{name: s, action: stat}}]
-"""
+LOOK = ACCESSES.replace("name: a", "name: p")
 CONTEXT = "0/contexts/0"
 SCHEME = f"{CONTEXT}/schemes/0"
 
@@ -151,7 +143,7 @@ def test_what_a_directory_shows_is_known_at_the_next_reload(desk_of, kernel, lay
     goals = ", goals: [{metric: some_mem_psi_us, target: 10ms}]"
     for text in (policy(), policy(quota=goals), policy()):
         edit(desk, text)
-        found = desk.reloader.capabilities
+        found = desk.keeper.capabilities
         known.append((found.known("filters.layers"), found.known("quota.goal.metric")))
 
     assert known == [("unknown", "unknown"), (layers, "unknown"), (layers, "yes")]
@@ -161,13 +153,13 @@ def test_what_shows_later_is_known_at_the_next_reload_and_what_was_refused_stays
     desk = desk_of("6.12")
     edit(desk, policy("{reject: {hugepage_size: {min: 2MiB, max: 2MiB}}}").replace(
         "young: last", "optional: true"))  # fmt: skip
-    refused = desk.reloader.capabilities
+    refused = desk.keeper.capabilities
     before = len(desk.world.machine.log)
     edit(desk, policy("{reject: anon}"))
     edit(desk, policy("{reject: young}"))
 
     assert refused.known("filter.sizes") == "no"
-    known = desk.reloader.capabilities
+    known = desk.keeper.capabilities
     assert (known.known("filter.sizes"), known.known("filters.layers")) == ("no", "no")
     assert known.known("filter.allow") == "no", "a filter's directory shows it"
     written = {each.path for each in desk.world.machine.log[before:]}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from damonpolicy.daemon.scheduler import ReloadJob
+from damonpolicy.daemon.jobs.reload import ReloadJob
 from damonpolicy.daemon.watch import Watch
 from tests.daemon.conftest import PAGES, settings
 

@@ -23,7 +23,8 @@ PAGES = [
 ]
 EVERY = [
     *sorted(DOCS.rglob("*.md")),
-    *(path for path in map(ROOT.joinpath, ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"))
+    *(path for path in map(ROOT.joinpath, ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md",
+                                           "changelog.d/README.md"))
       if path.is_file()),
 ]  # fmt: skip
 LINK = re.compile(r"(?<!!)\[[^\]\n]+\]\(([^)\s]+)\)")

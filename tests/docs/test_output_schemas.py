@@ -1,4 +1,4 @@
-"""The JSON Schemas of what commands print take it, and take nothing else."""
+"""The JSON Schemas of commands' output accept it, and nothing else."""
 
 from __future__ import annotations
 

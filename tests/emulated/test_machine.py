@@ -14,6 +14,7 @@ from damonpolicy.kernel.damon.features import FEATURES
 from damonpolicy.kernel.damon.tree import empty_slot, slot_tree, snapshot
 from damonpolicy.kernel.system import cgroups, host, memory, numa, processes, psi
 from damonpolicy.kernel.system.machine import KDAMONDS, Machine, entries
+from tests.world import snapshot_all
 
 MIB = 1 << 20
 SWAPPINESS = "/proc/sys/vm/swappiness"
@@ -302,13 +303,13 @@ def test_a_hook_may_change_the_machine(machine):
 
 def test_snapshot_of_everything_that_can_be_written(kernel):
     kernel.context()
-    first = kernel.machine.snapshot_all()
+    first = snapshot_all(kernel.machine)
     kernel.command("update_schemes_stats")
-    assert first == kernel.machine.snapshot_all()
+    assert first == snapshot_all(kernel.machine)
 
     kernel.write("/sys/kernel/mm/ksm/run", 1)
 
-    changed = kernel.machine.snapshot_all()
+    changed = snapshot_all(kernel.machine)
     assert {path for path in first if first[path] != changed[path]} == {"/sys/kernel/mm/ksm/run"}
     assert f"{KDAMONDS}/0/state" in first
     assert f"{KDAMONDS}/0/pid" not in first
@@ -319,13 +320,13 @@ def test_reboot_brings_everything_back():
         "settings": {"/sys/kernel/mm/ksm/run": "1", SWAPPINESS: "10"},
         "modules": {"damon_stat": False},
     })  # fmt: skip
-    first = machine.snapshot_all()
+    first = snapshot_all(machine)
     machine.write(SWAPPINESS, "20")
     machine.write(f"{KDAMONDS}/nr_kdamonds", "1")
 
     machine.reboot()
 
-    assert first == machine.snapshot_all()
+    assert first == snapshot_all(machine)
     assert machine.read(SWAPPINESS) == "10\n"
     assert host.busy_modules(machine) == []
 

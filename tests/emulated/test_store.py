@@ -15,6 +15,7 @@ from damonpolicy.base.errors import UsageError
 from damonpolicy.base.trust import Untrusted
 from damonpolicy.emulated.machine import Write, open_emulated
 from damonpolicy.kernel.system.machine import KDAMONDS
+from tests.world import snapshot_all
 
 ROOT = Path(__file__).resolve().parents[2]
 SWAPPINESS = "/proc/sys/vm/swappiness"
@@ -66,11 +67,11 @@ def test_everything_survives(tmp_path):
         first.write(f"{KDAMONDS}/{path}", text)
     pid = first.start_process("x")
     first.make_cgroup("/y")
-    before = first.snapshot_all()
+    before = snapshot_all(first)
 
     again = open_emulated("7.3", tmp_path, None)
 
-    assert before == again.snapshot_all()
+    assert before == snapshot_all(again)
     assert again.running(0)["operations"] == "paddr"
     assert again.read(f"/proc/{pid}/comm") == "x\n"
     assert again.exists("/sys/fs/cgroup/y")

@@ -1,4 +1,4 @@
-"""Policies of DAMON's modules, and hands beside them."""
+"""Policies of DAMON's modules, and writes by hand beside them."""
 
 from __future__ import annotations
 

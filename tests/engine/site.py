@@ -126,5 +126,5 @@ CHANGING = (
 
 
 def starting(path, text):
-    """Tell whether a write starts a kdamond."""
+    """Return whether a write starts a kdamond."""
     return text == "on"

@@ -7,6 +7,7 @@ import pytest
 from damonpolicy.base.errors import ExitCode
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.kernel.system.cgroups import Members, exists, inside, matching, subtree
+from tests.world import snapshot_all
 
 POLICY = """version: 1
 name: p
@@ -23,7 +24,7 @@ modules: {{damon_stat: {{enabled: false}}}}
 
 
 def committed(site):
-    files = site.machine.snapshot_all()
+    files = snapshot_all(site.machine)
     return sorted(
         each.strip() for path, each in files.items() if path.endswith("memcg_path") and each.strip()
     )

@@ -10,24 +10,12 @@ from damonpolicy.base.errors import ExitCode
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine.state_directory import read_json, write_json
 from tests.engine.site import Site
+from tests.policies import spare
 
 STAT = "/sys/module/damon_stat/parameters/enabled"
 WEB = "/web.slice"
 AREA = {"size": "64MiB", "anon": True}
-SPARE = """\
-version: 1
-name: spare
-kdamonds:
-  - name: k
-    ops: paddr
-    targets: [{{system_ram: true}}]
-    schemes:
-      - name: s
-        action: pageout
-        access_pattern: {{access_rate: {{max: 0%}}}}
-        quota: {{size: 512MiB, every: 1s}}
-        filters: [{filters}]
-"""
+SPARE = spare("512MiB")
 REJECT, ALLOW = "{reject: {memcg: /web.slice}}", "{allow: {memcg: /web.slice}}"
 
 

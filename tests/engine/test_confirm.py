@@ -52,7 +52,7 @@ def test_the_guard_is_started_before_the_first_write(pending, guards):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("at", ["confirmed.json", "state.json", "state.copy.json", "the answer"])
 def test_a_signal_while_it_is_confirmed_is_too_late(pending, monkeypatch, at, number):
-    """Else it is told that nothing was changed, and it stays all the same."""
+    """Otherwise it would say that nothing was changed, and the change would stay."""
     replace, notes, raised = os.replace, confirm.notes, []
 
     def replaced(old, new, **options):
@@ -74,7 +74,7 @@ def test_a_signal_while_it_is_confirmed_is_too_late(pending, monkeypatch, at, nu
 
 
 def test_a_confirmation_that_arrived_with_an_error_counts(pending, monkeypatch):
-    """What is said to have failed has not happened, as whoever reads it relies on the roll-back."""
+    """A confirmation that is reported as failed has not happened: its reader relies on the roll-back."""
     replace = os.replace
 
     def replaced(old, new, **options):
@@ -102,7 +102,7 @@ def test_in_time_it_stays(pending, clock):
 
 @pytest.mark.parametrize("times", [1, 7])
 def test_the_guard_tries_until_it_has_rolled_back(pending, monkeypatch, capsys, times):
-    """H7: nobody else may come; whatever is in the way, it says so and tries again."""
+    """H7: no other command may come; the guard says what is in the way, and tries again."""
     prepare, left = session.prepare, [times]
 
     def busy(*arguments, **options):
@@ -258,7 +258,7 @@ def test_stopping_everything_ends_the_waiting(pending, clock):
 
 @pytest.mark.parametrize("words", [("stop", "--all"), ("rollback", "0")], ids=["stop", "rollback"])
 def test_what_cannot_be_rolled_back_holds_up_no_rescue(pending, clock, words, monkeypatch):
-    """H7: the change that nobody confirmed goes with everything else."""
+    """H7: the unconfirmed change ends with everything else."""
     clock(3601)
     write = EmulatedMachine.write
 

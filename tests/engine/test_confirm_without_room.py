@@ -56,7 +56,7 @@ class Pending:
         self.clock(3601)
 
     def boots(self, generation, look):
-        """With room again, what is left is done, and that generation comes back at boot."""
+        """With room again, the rest is done, and a boot restores that generation."""
         seen = self.site.world.look()
         self.disk.clear()
         self.site.done("recover")
@@ -82,7 +82,7 @@ def pending(request, site, disk, clock, guards, code):
 
 
 def test_it_is_confirmed_all_the_same(pending):
-    """H7: the note says what will not be so at boot, and nobody rolls back."""
+    """H7: the note says what a boot will not restore, and nothing is rolled back."""
     outcome = pending.site.done("confirm")
     assert "generation 2 is confirmed" in outcome.out
     assert "generation 2 will not come back at boot, but generation 1" in outcome.out
@@ -97,7 +97,7 @@ def test_it_is_confirmed_all_the_same(pending):
 
 @pytest.mark.parametrize("late", [False, True], ids=["in time", "late"])
 def test_it_is_rolled_back(pending, late):
-    """H7: by hand, or by whoever comes first after the deadline."""
+    """H7: by hand, or by the first command after the deadline."""
     if late:
         pending.late()
     outcome = pending.site.done("rollback")
@@ -122,7 +122,7 @@ def test_everything_is_stopped(pending, late):
 
 
 def test_the_guard_needs_no_room(pending, monkeypatch):
-    """H7: there may be none for long, and nobody else may come."""
+    """H7: there may be no room for long, and no other command may come."""
     deadline, naps = pending.site.world.managed.pending.deadline, []
     pending.clock(3590)
 

@@ -116,7 +116,7 @@ def test_a_journal_that_cannot_be_read(crashed):
 
 
 def told(damage):
-    """The exit code: what is no file at all is not opened."""
+    """The exit code; what is not a regular file is not opened."""
     return ExitCode.NO_PERMISSION if damage is directory else ExitCode.FAILED
 
 
@@ -204,7 +204,7 @@ def test_a_change_writes_a_damaged_confirmation_again(site, damage):
 
 
 def test_a_change_goes_on_beside_a_confirmation_that_cannot_be_written(site):
-    """A2: a note says so, and whoever comes next makes up for it."""
+    """A2: a note says so, and the next command makes up for it."""
     site.done("apply", site.setting("a", 1))
     directory(site.places.confirmed)
     outcome = site.done("apply", site.setting("a", 2))

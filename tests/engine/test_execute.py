@@ -10,7 +10,8 @@ import pytest
 
 from damonpolicy.engine import execute, waiting
 from damonpolicy.engine.execute import OperationFailed, alive, deadline, naps, perform
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.damon.tree import kdamond_path, slot_tree
+from damonpolicy.kernel.operation import Operation
 from tests.world import World
 
 STATE = kdamond_path(0, "state")
@@ -95,7 +96,7 @@ def test_no_command_goes_to_a_kdamond_in_another_state(world, slot, seen):
 class Live:
     """The emulated machine under the live one's name, with commands that may get stuck."""
 
-    name = "live"
+    here = True
 
     def __init__(self, machine):
         self.machine = machine
@@ -157,9 +158,9 @@ def test_a_deadline_follows_the_longest_interval():
         "1/contexts/0/schemes/0/watermarks/interval_us": "7200000000000",
     }
 
-    assert deadline(tree, 0) == 2 * 20 + 30
-    assert deadline(tree, 1) == 3600 + 30
-    assert deadline(tree, 2) == 30
+    assert deadline(slot_tree(tree, 0)) == 2 * 20 + 30
+    assert deadline(slot_tree(tree, 1)) == 3600 + 30
+    assert deadline(slot_tree(tree, 2)) == 30
 
 
 @pytest.mark.parametrize(

@@ -238,7 +238,7 @@ class TestBoot:
         other.close()
 
     def test_another_kernel_that_can_do_it_otherwise(self, site):
-        """The policy is compiled anew: this kernel has other files for the same."""
+        """The policy is compiled again: this kernel has other files for the same."""
         site.done("apply", shipped("ksm"))
         other = Site("6.12")
         shutil.copytree(site.places.lib, other.places.lib)
@@ -264,7 +264,7 @@ settings: {/sys/module/damon_stat/parameters/enabled: N}
 
 
 def test_a_scheme_that_was_asked_for_survives_a_boot(site):
-    """The generation is compiled anew by another kernel, and nobody says it again."""
+    """A boot compiles the generation again, without the command's option."""
     site.done("apply", site.policy("p", MONITORED), "--monitor")
     site.machine.reboot()
     site.done("apply", "--boot")

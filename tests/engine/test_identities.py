@@ -38,7 +38,7 @@ def writes(desk):
 
 def test_whoever_ends_at_any_write_is_left_out_and_the_rest_is_committed_at_once(desk):
     """One that was monitored, and one that was to join: in the same transaction, without an undo."""
-    machine, tally = desk.world.machine, desk.reloader.tally
+    machine, keeper = desk.world.machine, desk.keeper
     alive = crowd(desk)
     desk.put("w.yaml", WATCH)
     desk.rest()
@@ -60,13 +60,13 @@ def test_whoever_ends_at_any_write_is_left_out_and_the_rest_is_committed_at_once
                     ended.append(who)
                     machine.exit_process(who)
 
-            commits, rollbacks = desk.follower.commits, tally.rollbacks
+            commits, rollbacks = desk.follower.commits, keeper.rollbacks
             machine.before_write = ends
             follow(desk)
             machine.before_write = None
             alive = [pid for pid in alive if pid not in ended]
             assert desk.follower.commits == commits + 1, (position, choose)
-            assert tally.rollbacks == rollbacks, (position, choose)
+            assert keeper.rollbacks == rollbacks, (position, choose)
             assert watched(desk) - set(ended) == set(alive), (position, choose)
             follow(desk)
             assert watched(desk) == set(alive), (position, choose)
@@ -77,7 +77,7 @@ def test_whoever_ends_at_any_write_is_left_out_and_the_rest_is_committed_at_once
 
 
 def test_one_more_ends_at_each_commit(desk):
-    """As a hundred do in a second: it goes on until nobody ends between the look and the commit."""
+    """As with a hundred ends a second: it repeats until none falls between look and commit."""
     machine = desk.world.machine
     alive = crowd(desk, 12)
     desk.put("w.yaml", WATCH)
@@ -96,7 +96,7 @@ def test_one_more_ends_at_each_commit(desk):
 
     assert len(commits) == 6
     assert desk.follower.commits == 1
-    assert desk.reloader.tally.rollbacks == 0
+    assert desk.keeper.rollbacks == 0
     assert watched(desk) == set(alive)
 
 
@@ -131,7 +131,7 @@ def test_a_refusal_by_which_nobody_has_ended_is_undone(desk):
     desk.rest()
     crowd(desk, 1)
     machine.sleep(1)
-    desk.follower.table.update()
+    desk.keeper.table.update()
 
     def refuses(_, path, text):
         if path.endswith("/state") and text in ("commit", "on"):
@@ -167,7 +167,7 @@ def test_apply_goes_on_without_who_has_ended():
 @pytest.mark.unmeasured
 @pytest.mark.parametrize("kernel", ["6.12", "6.18", "7.3"])
 def test_killed_in_its_midst_it_is_undone_or_complete(kernel):
-    """The journal tells what was done instead; nothing of it is taken for someone else's."""
+    """The journal says what was done instead; none of it counts as someone else's."""
     start = in_memory_directory()
     first = opened(kernel, start)
     if first.machine.exists(STAT_OFF):

@@ -188,7 +188,7 @@ def test_so_has_what_two_policies_say_together(newest, first, code):
 
 @pytest.mark.parametrize("pauses", [("2h", "2h"), ("1s", "2h"), ("2h", "1s")])
 def test_one_that_would_keep_us_waiting_restarts(newest, pauses):
-    """Nobody waits for hours until a module looks at its parameters; nor does an undo."""
+    """Neither a change nor an undo waits for hours until a module looks at its parameters."""
     newest.apply("p", text=running(wmarks_interval=pauses[0]))
     since, began = len(newest.machine.log), newest.machine.monotonic()
     newest.apply("p", text=running(wmarks_interval=pauses[1], min_age="5m"))
@@ -202,7 +202,7 @@ def test_one_that_would_keep_us_waiting_restarts(newest, pauses):
 
 
 def test_damon_stat_runs_again_once_nothing_else_does(newest):
-    """The policy that switched it off leaves, but a kdamond of another one goes on."""
+    """The policy that switched it off ends, but a kdamond of another policy runs."""
     start = newest.look()
     newest.apply("a", text=KDAMONDS.replace("name: kdamonds", "name: a"))
     newest.apply("b", text=KDAMONDS.replace("name: kdamonds", "name: b").split("modules:")[0])

@@ -37,7 +37,7 @@ def fed(request, tmp_path, public_place):
     made.score.write_text("0.01\n")
     made.put("p.yaml", POLICY.format(file=made.score))
     assert made.rest().kind == "applied"
-    made.job = FeedJob(made.keeper, world.places, made.reloader.spacing)
+    made.job = FeedJob(made.keeper)
     made.job.run()
     assert kernel(made) == "100"
     yield made

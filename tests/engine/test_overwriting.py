@@ -32,7 +32,7 @@ def test_bytes_of_someone_else_are_put_back_where_that_is_asked_for(site):
 
 
 def test_what_was_started_in_a_slot_of_ours_is_stopped_where_that_is_asked_for(site):
-    """Killed before the kdamond was to be started, so whoever started it is someone else."""
+    """Killed before the kdamond was started, so someone else has started it."""
     before = site.world.look()
     site.killed(lambda path, text: path.startswith(f"{SCHEME}/access_pattern"), "ksm")
     site.machine.write(f"{KDAMONDS}/0/state", "on")

@@ -23,7 +23,7 @@ KEPT = pytest.mark.parametrize("code", FULL, ids=errno.errorcode.get)
 
 @KEPT
 def test_what_follows_the_commit_point_fails_no_change(site, disk, code):
-    """A1: the kernel has changed and the state file says so; the rest is done by whoever comes next."""
+    """A1: the kernel has changed and the state file says so; the next command does the rest."""
     site.done("apply", site.setting("a", 1))
     disk[site.places.confirmed] = code
     outcome = site.done("apply", site.setting("a", 2))
@@ -129,7 +129,7 @@ def test_the_rescue_path_needs_no_library_and_no_room(site, disk, code, capsys):
 
 
 def test_a_failed_apply_leaves_no_generation(site, monkeypatch):
-    """A2: a generation counts only once it was committed, so that nobody goes "back" to it."""
+    """A2: a generation counts only once it was committed, so that `rollback` never leads to it."""
     site.done("apply", site.setting("a", 1))
     with monkeypatch.context() as patched:
         patched.setattr("damonpolicy.engine.watch.alive", lambda *_: (-1, "dead"))
@@ -140,7 +140,7 @@ def test_a_failed_apply_leaves_no_generation(site, monkeypatch):
 
 
 def test_a_short_write_of_an_intent_is_finished(site, monkeypatch):
-    """H6: half a line would hide all lines behind it from whoever comes after a crash."""
+    """H6: half a line would hide all later lines from the recovery after a crash."""
     real = os.pwrite
 
     def short(descriptor, data, offset):
@@ -210,7 +210,7 @@ RECLAIM = shipped("proactive-reclaim")
 
 
 def test_nothing_is_started_that_cannot_be_written_down(site, disk):
-    """What ran without a record would be someone else's to whoever comes next."""
+    """A kdamond without a record would count as someone else's."""
     site.done("apply", shipped("monitor"))
     site.done("apply", RECLAIM)
     site.done("remove", "proactive-reclaim")

@@ -223,11 +223,11 @@ def test_a_journal_holds_what_an_undo_needs(tmp_path):
     before = Before({"a": "1"}, {0: 5}, {"/x": "y"})
     header = Header("t", "b", 3, before, (), {1: {"c": "2"}}, Managed("b"))
     written = journal.begin(tmp_path / "journal", header)
-    written.intend(4)
-    written.started(1, (77, 5))
-    written.undo()
-    written.restarting(0)
-    written.restarted(0, (78, 6))
+    written.note({"intent": 4})
+    written.note({"started": [1, 77, 5]})
+    written.note({"undo": True})
+    written.note({"restarting": 0})
+    written.note({"restarted": [0, 78, 6]})
     read, progress, _ = journal.read(tmp_path / "journal")
 
     assert read == header

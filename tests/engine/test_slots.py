@@ -265,7 +265,7 @@ class TestWaiting:
 class TestOwnership:
     @pytest.fixture
     def owned(self, site):
-        """`a` belongs to a service, `b` to whoever applied it by hand."""
+        """`a` belongs to a service, `b` was applied by hand."""
         site.done("apply", site.setting("a", 1))
         site.done("apply", site.setting("b", 1))
         managed = site.world.managed

@@ -207,7 +207,7 @@ def test_a_signal_at_the_commit_point_comes_too_late(world, monkeypatch):
 
 
 def test_a_process_that_ends_during_the_undo_is_not_put_back(world):
-    """Nobody can: it is said, and the rest goes back."""
+    """It cannot be undone: that is reported, and the rest is put back."""
     pids = [world.machine.start_process("worker", areas=[{"size": "4MiB"}]) for _ in range(2)]
     world.apply("monitor", {"program": "worker"})
     start = world.managed.slots[0].pid
@@ -232,7 +232,7 @@ def test_a_process_that_ends_during_the_undo_is_not_put_back(world):
 
 
 class TestTried:
-    """Without type information only the attempt tells what a kernel can do."""
+    """Without type information only an attempt shows what a kernel can do."""
 
     POLICY = """\
 version: 1
@@ -252,7 +252,7 @@ settings: {{/sys/module/damon_stat/parameters/enabled: N}}
 
     @pytest.fixture
     def blind(self, monkeypatch):
-        """6.12 without BTF, where nobody has made a directory of a scheme yet."""
+        """6.12 without BTF, before any directory of a scheme was made."""
         real = EmulatedMachine.read_bytes
 
         def read_bytes(self, path):

@@ -89,7 +89,7 @@ def refused(site, path, *words):
 @pytest.mark.parametrize("words", [("rollback", "1"), ("rollback",)], ids=" ".join)
 @pytest.mark.parametrize("what", ["generation", "directory"])
 def test_nobody_goes_back_to_somebody_elses_generation(site, give, what, words):
-    """I8: whoever could change it would decide what root does."""
+    """I8: a user who could change it would decide what root does."""
     site.done("apply", site.setting("a", 1))
     site.done("apply", site.setting("a", 2))
     path = given(site, what)
@@ -102,7 +102,7 @@ def test_nobody_goes_back_to_somebody_elses_generation(site, give, what, words):
 
 @pytest.mark.parametrize("what", ["generation", "directory", "confirmed.json", "lib"])
 def test_boot_applies_nothing_of_somebody_else(site, give, what):
-    """I8: nobody is there who would see what came back."""
+    """I8: no user is there to see the answer."""
     site.done("apply", site.setting("a", 1))
     site.machine.reboot()
     path = given(site, what)

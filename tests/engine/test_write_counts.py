@@ -70,7 +70,7 @@ def test_one_changed_quota_is_one_write_and_one_commit(world):
 
 @pytest.mark.parametrize("world", ["6.18", "7.3"], indirect=True)
 def test_tuned_intervals_are_read_back_before(world):
-    """Only the kdamond whose quota changed is written to; the other goes on untouched."""
+    """Only the kdamond whose quota changed is written to; the other stays untouched."""
     policy = text("memory-tiering")
     first = policy.replace('size: "{{ rate }}"', 'size: "100MiB"', 1)
     world.apply("memory-tiering", text=policy)

@@ -1,7 +1,7 @@
-"""Every user mistake has a folder: what was written, what is expected, and the whole stderr.
+"""Every user mistake has a folder: the policy, the expected findings, and the whole stderr.
 
 `expect.toml` is written by hand: the command, the exit code, and code, line and column of each
-finding. `stderr.txt` is compared in full; `DAMONPOLICY_UPDATE_GOLDEN=1` writes it anew.
+finding. `stderr.txt` is compared in full; `DAMONPOLICY_UPDATE_GOLDEN=1` rewrites it.
 """
 
 from __future__ import annotations

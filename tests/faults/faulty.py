@@ -49,7 +49,7 @@ class FaultyMachine:
 
     @property
     def died_unseen(self):
-        """Whether a kdamond ended after its state was read for the last time: nobody could know."""
+        """Whether a kdamond ended after the last read of its state, which nothing can notice."""
         if self.died is None:
             return False
         slot, at = self.died

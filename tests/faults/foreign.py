@@ -23,7 +23,8 @@ from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine import journal
 from damonpolicy.kernel.system.machine import KDAMONDS
-from tests.faults.test_strangers import SLOT, TEXT, configure
+from tests.faults.test_strangers import SLOT, configure
+from tests.policies import SWAPPY
 from tests.world import STAT_OFF, World, in_memory_directory
 
 
@@ -49,8 +50,8 @@ def changed(world: World) -> collections.Counter:
     """Apply, change and remove a policy; return how each ended."""
     ends = collections.Counter()
     for do in (
-        lambda: world.apply("a", text=TEXT),
-        lambda: world.apply("a", text=TEXT.replace("70", "60")),
+        lambda: world.apply("a", text=SWAPPY),
+        lambda: world.apply("a", text=SWAPPY.replace("70", "60")),
         lambda: world.remove("a"),
     ):
         try:

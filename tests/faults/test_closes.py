@@ -1,4 +1,4 @@
-"""A close of one of our own files that fails, as NFS and quotas tell late what they could not keep."""
+"""A failing close of one of our own files, as NFS and quotas report some errors late."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_close_that_fails_leaves_before_or_after(scenario):
 
 
 def test_a_close_that_fails_in_a_recovery_holds_up_nothing(scenario):
-    """H6: whoever died at whichever step, a recovery finishes, or the next one does."""
+    """H6: after a death at any step, a recovery finishes, or the next one does."""
     scenario.begin()
     steps = explore.run(scenario, scenario.do, {})[0].count
     for at in range(2, steps + 1, 9):

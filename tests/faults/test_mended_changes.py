@@ -1,4 +1,4 @@
-"""Processes that end under a change and its undo: the kernel does what it would have done without."""
+"""Processes that end during a change and its undo: the kernel ends up as without the change."""
 
 from __future__ import annotations
 
@@ -275,7 +275,7 @@ def test_a_pid_of_one_that_was_monitored_takes_no_place(kernel, tmp_path, monkey
                 machine.exit_process(third)
 
         machine.before_write = hook
-        desk.follower.table.update()
+        desk.keeper.table.update()
         desk.follower.look(everything=True)
         machine.before_write = None
         assert second not in watched(desk) or kdamond(desk) != thread

@@ -1,4 +1,4 @@
-"""Another program on the same machine: what it wrote before our write stays."""
+"""Another program on the same machine: its writes before ours stay."""
 
 from __future__ import annotations
 
@@ -17,18 +17,9 @@ from damonpolicy.engine.transaction import Terms
 from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.faults.faulty import LOCKED, Fault, FaultyMachine
 from tests.faults.verdict import attempt
+from tests.policies import ACCESSES, SWAPPY
 from tests.world import CHANGED, STAT_OFF, World, fail_at
 
-TEXT = """\
-version: 1
-name: a
-kdamonds:
-  - name: k
-    ops: paddr
-    targets: [{numa_node: 1}]
-    schemes: [{name: s, action: stat}]
-settings: {/proc/sys/vm/swappiness: 70}
-"""
 SLOT = 7
 HELD = (ExitCode.BUSY, ExitCode.ROLLED_BACK, ExitCode.FOREIGN)
 """What a lock of someone else leads to, by how far it came; by the last one at a start."""
@@ -85,13 +76,15 @@ def begun(removal, beside=None):
     if beside is not None:
         beside(world)
     if removal:
-        world.apply("a", text=TEXT)
+        world.apply("a", text=SWAPPY)
     return world
 
 
 def step(world, machine, removal):
     held = World(machine, world.directory)
-    return attempt((lambda: held.remove("a")) if removal else (lambda: held.apply("a", text=TEXT)))
+    return attempt(
+        (lambda: held.remove("a")) if removal else (lambda: held.apply("a", text=SWAPPY))
+    )
 
 
 @pytest.mark.parametrize("removal", [False, True], ids=["apply", "remove"])
@@ -143,7 +136,7 @@ def test_a_kdamond_that_comes_meanwhile_is_neither_stopped_nor_wiped(on, removal
 def test_nothing_is_written_where_a_slot_was_changed_since_the_plan(what):
     """H4: a file that the change does not write would be committed with it."""
     world = begun(removal=True)
-    more = TEXT.replace("name: s,", "name: s, access_pattern: {age: {min: 2m}},")
+    more = SWAPPY.replace("name: s,", "name: s, access_pattern: {age: {min: 2m}},")
     with changing(world.machine, world.places) as session:
         policies = world.compile("a", text=more)
         current, plan = prepare(world.machine, session.managed, policies, policies)
@@ -174,7 +167,7 @@ def slow(world):
 @pytest.mark.parametrize("removal", [False, True], ids=["apply", "remove"])
 @pytest.mark.parametrize(("beside", "seconds"), [(None, LOCKED), (slow, 100)], ids=["20s", "100s"])
 def test_who_holds_the_lock_for_long_leaves_nothing_half_changed(removal, beside, seconds):
-    """H1: the undo waits as long as any kdamond may hold DAMON's lock, whoever it belongs to."""
+    """H1: the undo waits as long as any kdamond may hold DAMON's lock, a foreign one too."""
     at = 0
     while True:
         at += 1
@@ -216,7 +209,9 @@ def test_a_kdamond_that_ended_meanwhile_is_not_said_to_run():
     world = World.make("7.3")
     world.write(STAT_OFF, "N")
     pid = world.machine.start_process("worker", areas=[{"size": "4MiB"}])
-    text = TEXT.replace("paddr", "vaddr").replace("{numa_node: 1}", f"{{process: {{pid: {pid}}}}}")
+    text = SWAPPY.replace("paddr", "vaddr").replace(
+        "{numa_node: 1}", f"{{process: {{pid: {pid}}}}}"
+    )
     world.apply("a", text=text)
     before = {p: v for p, v in world.look().items() if not p.startswith("0/")}
 
@@ -307,16 +302,6 @@ def test_nothing_is_started_that_does_not_read_back():
     world.close()
 
 
-ACCESSES = """\
-version: 1
-name: a
-kdamonds:
-  - name: k
-    ops: paddr
-    targets: [{{system_ram: true}}]
-    accesses: {accesses}
-    schemes: [{{name: s, action: stat}}]
-"""
 FORMS = ("{kind: write}", "{cpus: 0}", "{threads: [1]}", "{kind: read, cpus: 0}")
 
 

@@ -1,4 +1,4 @@
-"""Processes that end in the middle of a transaction, at each of its writes: nothing gets stuck."""
+"""Processes that end at each write of a transaction: nothing gets stuck."""
 
 from __future__ import annotations
 

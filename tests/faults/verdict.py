@@ -34,7 +34,7 @@ def violation(scenario, error, *, mortal=False, unseen=False, blind=False):
         if again is not None:
             return f"81, then recover: {again}"
         now = scenario.world.look()
-        # whoever comes after the deadline goes on to roll back
+        # a command after the deadline continues the roll-back
         wanted = scenario.after if scenario.operation == "expiry" else scenario.before
         if not _same(now, wanted, mortal=mortal):
             return f"81, and after `recover` {difference(wanted, now)}"

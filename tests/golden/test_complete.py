@@ -1,4 +1,4 @@
-"""The cases write every file, and say every word, that any kernel has.
+"""The golden cases write every file and every word that any kernel has.
 
 What counts for the tree of an observed kernel are cases on kernels whose directory of the file has
 the same files: there the kernel's code is the same, as far as a listing can tell.
@@ -79,7 +79,7 @@ def written():
 
 
 def written_on_alike(path, kernel):
-    """Tell whether a case writes a file on a kernel that has the same files in its directory."""
+    """Return whether a case writes a file on a kernel that has the same files in its directory."""
     directory = path.rpartition("/")[0]
     own = forms()[kernel][directory]
     return any(

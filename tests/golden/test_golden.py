@@ -1,15 +1,16 @@
 """Policies and their results: the plan for people and tools, and the tree.
 
-A case is a folder with ``case.toml``: the kernel, commands that run ``before``, and the
-``command`` in question. `current.txt` is the tree that it finds, `tree.txt` what it leaves;
-they, `plan.txt` and `plan.json` are compared in full;
-`DAMONPOLICY_UPDATE_GOLDEN=1` writes them anew.
+A case is a folder with ``case.toml``: ``why`` it exists, the kernel, commands that run ``before``,
+and the ``command`` in question. `current.txt` is the tree that it finds, `tree.txt` what it leaves;
+they, `plan.txt` and `plan.json` are compared in full, and `DAMONPOLICY_UPDATE_GOLDEN=1` rewrites
+them.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -50,6 +51,16 @@ def place(cli, tmp_path, monkeypatch):
         return case, machine
 
     return make
+
+
+def test_each_case_says_why_it_exists():
+    reasons = {
+        folder.name: tomllib.loads((folder / "case.toml").read_text()).get("why", "")
+        for folder in CASES
+    }
+
+    assert [name for name, why in reasons.items() if not re.fullmatch(r"[A-Z`]\S* .+\.", why)] == []
+    assert len(set(reasons.values())) == len(reasons), "two cases for one reason are one too many"
 
 
 @pytest.mark.parametrize("folder", CASES, ids=lambda path: path.name)
@@ -103,7 +114,7 @@ def pretty(data, indent=""):
 
 
 def tree(machine, settings):
-    """Return what the kernel holds now, without slots nobody uses and what it changes itself."""
+    """Return what the kernel holds now, without unused slots and what it changes itself."""
     found = snapshot(machine)
     lines = [f"nr_kdamonds {found['nr_kdamonds']}"]
     for slot in slot_numbers(found):

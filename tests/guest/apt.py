@@ -1,4 +1,4 @@
-"""Ask apt about, and for, packages of Debian suites that the system itself does not use.
+"""Look up and fetch packages of Debian suites that the system itself does not use.
 
 apt keeps its lists, its caches and its idea of what is installed (nothing) in a directory
 of ours, so that the system's apt stays as it is and no root is needed. The mirror is the
@@ -186,7 +186,7 @@ class Apt:
 def _configured() -> list[Target]:
     """Return what the system's apt is configured to use.
 
-    Where it has never been updated, as in a new image, it lists nothing unless it is told
+    Where it has never been updated, as in a new image, it lists nothing unless it is asked
     to leave out what only the lists could tell, such as the origin.
     """
     known: list[Target] = []

@@ -1,4 +1,4 @@
-"""Show what each real kernel's run said, also where tests pass silently or in parallel."""
+"""Show the output of each real kernel's run, even if tests pass or run in parallel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A few files of a machine, written into a directory to look at."""
+"""Copies of a few files of a machine, in a directory."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Compare real kernels with the emulated ones over sequences of operations made by chance.
+"""Compare real kernels with the emulated ones over sequences of random operations.
 
     python -m tests.guest.differential [--seeds FIRST-LAST] [SERIES...]
 
 prints one line a kernel: sequences, operations, mismatches; then each mismatch with its seed
 and the operations that led there. The same seed is the same sequence every time. Without
-SERIES: all of kernels.py. A kernel that dies is booted anew for the sequences that are left.
+SERIES: all of kernels.py. A kernel that dies is booted again for the remaining sequences.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What can go wrong before, and while, a guest runs."""
+"""Errors before and while a guest runs."""
 
 from __future__ import annotations
 

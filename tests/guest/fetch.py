@@ -101,7 +101,7 @@ def _cached(series: str) -> Path | None:
 def _locked() -> Iterator[Path]:
     """Hold the cache's lock and give a directory to work in, on the cache's file system.
 
-    What a killed run left is in that directory too: whoever has the lock clears it.
+    What a killed run left is in that directory too: the next holder of the lock clears it.
     """
     home = cache()
     try:

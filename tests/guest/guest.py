@@ -79,7 +79,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 class Guest:
-    """A machine to be: each `run` boots it anew."""
+    """The description of a machine, which each `run` boots."""
 
     def __init__(
         self,

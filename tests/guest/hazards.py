@@ -1,4 +1,4 @@
-"""Show that what poisons the emulated kernels really wrecks the real ones, one guest for each.
+"""Show that what poisons emulated kernels wrecks real ones, in a guest for each.
 
     python -m tests.guest.hazards [--name NAME] [--everywhere] [SERIES...]
 

@@ -73,7 +73,7 @@ def _builtin(kernel: Path) -> set[str]:
 
 
 def has_modules(kernel: Path, names: Iterable[str]) -> bool:
-    """Tell whether all these modules come with the kernel; of some only the image is left."""
+    """Return whether all these modules come with the kernel; of some only the image is left."""
     have = _modules(kernel).keys() | _builtin(kernel)
     return all(_module_name(name) in have for name in names)
 

@@ -114,7 +114,7 @@ def preference(release: str) -> tuple[bool, object]:
 
 
 def remark(release: str) -> str:
-    """Return what is to be said of a release that is not the observed one."""
+    """Return the remark on a release that is not the observed one."""
     known = observed(series_of(release))
     if known in ("", version_of(release)):
         return ""

@@ -1,4 +1,4 @@
-"""Which mounts there are, and what of the file system a guest would therefore not see."""
+"""The mounts of this machine, and what they hide from a guest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The processes behind a guest: they end with us, whatever becomes of us."""
+"""The processes behind a guest: they end with this process, however it ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ("Child", "Children", "FileShare")
 # awaited in one thread. This survives exec, also that of unshare and of the shell.
 _DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 
-# In a mount namespace of its own: the bind mounts below are nobody else's, and go with it.
+# In a mount namespace of its own: the bind mounts below are private, and go with it.
 # Not recursive, so that no live /sys, /proc or /dev of this machine is ever in it.
 _MOUNT = """
 set -e
@@ -101,7 +101,7 @@ class Child:
         return "running" if code is None else f"ended with {code}"
 
     def ended(self, within: float = 0) -> bool:
-        """Tell whether it ended, waiting a little."""
+        """Return whether it ended, waiting a little."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(within)
         return self._process.poll() is not None
@@ -159,7 +159,7 @@ class Children:
         return child
 
     def start_share(self, share: FileShare, tools: Tools) -> Child:
-        """Start virtiofsd on a socket that listens already, so that nobody has to wait."""
+        """Start virtiofsd on a socket that listens already, so that no client has to wait."""
         with socket.socket(socket.AF_UNIX) as listening:
             directory = os.open(share.scratch, os.O_PATH | os.O_CLOEXEC)
             try:

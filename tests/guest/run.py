@@ -1,4 +1,4 @@
-"""Run tests/guest/inside in real kernels, one guest for each, and say what came of it.
+"""Run tests/guest/inside in real kernels, one guest for each, and print the results.
 
     python -m tests.guest.run [--all] [--jobs N] [SERIES...] [-- PYTEST-ARGUMENT...]
 
@@ -170,7 +170,7 @@ def run_series(
 
 
 def _files(part: str) -> list[str]:
-    """Return what pytest is told to look at."""
+    """Return pytest's arguments."""
     if part == PARTS[0]:
         return [str(_INSIDE / name) for name in _WATCHING]
     left_out = [f"--ignore={_INSIDE / name}" for name in _WATCHING] if part else []

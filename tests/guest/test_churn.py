@@ -1,4 +1,4 @@
-"""What the measurement of processes that come and go calls a success."""
+"""What counts as a success in the measurement of processes that come and go."""
 
 from __future__ import annotations
 

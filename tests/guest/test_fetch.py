@@ -317,7 +317,7 @@ def test_a_machine_without_qemu(required: str, word: str, status: int, tmp_path:
 
 
 def test_without_root_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is missing is named, not what failed in the end."""
+    """The message names what is missing, not what failed in the end."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
 
     with pytest.raises(Unavailable, match="root is needed"):

@@ -1,4 +1,4 @@
-"""The harness: what it gives back, and what it leaves behind (nothing)."""
+"""The harness: its results, and that it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_crash_is_an_error_with_the_console(kernel: Path, scratch: Path) -> No
 
 
 def test_a_command_without_end_is_ended(kernel: Path, scratch: Path) -> None:
-    """The time limit holds, and what the command wrote so far is told."""
+    """The time limit holds, and the error has what the command wrote so far."""
     with pytest.raises(GuestTimeout, match="no end within 20 s") as caught:
         Guest(kernel, timeout=20).run(["sh", "-c", "echo begun; sleep 600"])
 

@@ -1,4 +1,4 @@
-"""What wrecks kernels is known for each, and shown by one guest for each kernel and hazard."""
+"""Known hazards of each kernel, each shown in a guest of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The comparison of inside/answers.py sees what differs, and nothing where nothing does."""
+"""The comparison of inside/answers.py finds every difference, and no other."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import errno
 
 import pytest
 
-from damonpolicy.emulated.machine import EmulatedMachine, versions
+from damonpolicy.emulated.machine import versions
 from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.guest.inside.answers import Player, Scene, compare
+from tests.guest.inside.rehearsal import RehearsingMachine
 from tests.guest.inside.script import SCENES
 from tests.guest.inside.script.words import F, S, T, ask, configured, scene, started, write
 
@@ -16,7 +17,7 @@ SPEC = {"processes": [{"name": "init", "pid": 1, "areas": [{"size": "4MiB"}]}]}
 STAT = "/sys/module/damon_stat/parameters/enabled"
 
 
-class Spoiled(EmulatedMachine):
+class Spoiled(RehearsingMachine):
     """An emulated machine with one thing wrong with it."""
 
     wrong = {}  # noqa: RUF012 -- each test sets its own

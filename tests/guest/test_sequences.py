@@ -1,4 +1,4 @@
-"""Sequences made by chance: what they reach, what they never do, and how they are compared."""
+"""Random sequences: what they reach, what they never do, and how they are compared."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FEW = range(12)
 
 
 class Living:
-    """Processes of an emulated machine, which begin anew as those of a guest do."""
+    """Processes of an emulated machine, which start again as those of a guest do."""
 
     def __init__(self, player):
         self.player = player

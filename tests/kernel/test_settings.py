@@ -99,7 +99,7 @@ def test_an_administrator_extends_the_list(tmp_path):
 
 
 def test_a_list_that_others_can_change_allows_nothing(tmp_path, monkeypatch):
-    """Or whoever can write it could let a policy of root's write any file."""
+    """Otherwise a user who can write it could make a policy of root's write any file."""
     path = tmp_path / "settings.allow"
     path.write_text("/proc/sys/net/x\n")
     path.chmod(0o644)

@@ -1,4 +1,4 @@
-"""Filters and accesses as tests write them down: in the words that people are told."""
+"""Filters and accesses as tests write them: in the words that users see."""
 
 from __future__ import annotations
 

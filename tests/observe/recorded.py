@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 from hypothesis import strategies as st
 
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
-from damonpolicy.plan.facts import Accesses, Filter, Target
+from damonpolicy.plan.facts import Accesses, Counted, Filter, Target
 
 NOW = 1_700_000_000_000_000_000
 ANY_TARGET = st.integers(-1, 3)
@@ -22,7 +24,8 @@ filters = st.lists(
     ),
     max_size=2,
 ).map(tuple)  # fmt: skip
-accesses = st.builds(Accesses, kind=words, cpus=words, threads=words, faults=st.booleans())
+kinds = st.sampled_from(get_args(Counted))
+accesses = st.builds(Accesses, kind=kinds, cpus=words, threads=words, faults=st.booleans())
 targets = st.builds(
     Target, pid=numbers, process=words, size_bytes=numbers, regions=numbers,
     obsolete=st.booleans(), id=numbers,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from damonpolicy.observe.regions import Intervals, Regions, Series, Source, series_of
 
 MIB = 1 << 20
-USUAL = Intervals(5_000, 100_000, 1_000_000)
+USUAL = Intervals(5_000, 100_000)
 SECOND = 1_000_000_000
 
 

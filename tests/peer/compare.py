@@ -1,4 +1,4 @@
-"""Whether `import` says of damo's files what damo would write: `python -m tests.peer.compare`.
+"""Compare `import` of damo's files with what damo would write: `python -m tests.peer.compare`.
 
     python -m tests.peer.compare --count 4000 [--first N]
 

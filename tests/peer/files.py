@@ -1,4 +1,4 @@
-"""Files as damo, its users and programs write them, by chance: numbers in every form."""
+"""Random files as damo, its users and programs write them: numbers in every form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What damo would write for its files, told line by line: runs in a mount namespace of its own.
+"""Print what damo would write for its files, line by line, in a mount namespace of its own.
 
 damo is imported for its reading and its order of writes; each of its reads and writes of files
 is answered from a table, so nothing is staged. Should one escape, DAMON's directory is masked:
@@ -19,7 +19,7 @@ TREE = f"{DAMON}/admin/kdamonds"
 
 
 def masked(place: str) -> bool:
-    """Tell whether a place is not what the kernel has there: another device than /sys, and a sign."""
+    """Return whether a place is not what the kernel has there: another device than /sys, and a sign."""
     try:
         apart = os.stat(place).st_dev != os.stat("/sys/kernel").st_dev
     except FileNotFoundError:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from damonpolicy.kernel.damon.schema import default
-from damonpolicy.kernel.damon.tree import under
-from damonpolicy.plan.diff import changes, differing
+from damonpolicy.kernel.damon.tree import differing, under
+from damonpolicy.plan.diff import changes
 
 GOALS = "contexts/0/schemes/0/quotas/goals"
 INTERVALS = "contexts/0/monitoring_attrs/intervals"

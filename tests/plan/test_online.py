@@ -8,6 +8,7 @@ from damonpolicy.kernel.system.machine import KDAMONDS, read_value
 from damonpolicy.plan.bind import Bound
 from damonpolicy.plan.ir import CompiledKdamond
 from damonpolicy.plan.online import change, without_dead
+from damonpolicy.plan.state import SlotRecord
 from damonpolicy.policy.compile.sample import sample_files
 from damonpolicy.policy.model.sample import Accesses
 from tests.world import World
@@ -23,6 +24,10 @@ kdamonds:
     targets: [{process: {name: worker}}]
 settings: {/sys/module/damon_stat/parameters/enabled: N}
 """
+
+
+def phase(done, name):
+    return [each for each in done.operations if each.phase == name]
 
 
 def workers(world, *pids):
@@ -176,14 +181,18 @@ def test_what_we_staged_and_never_committed_is_committed(world):
     world.write(f"0/{path}", "77")
     bound = Bound(KDAMOND, {**record.files, path: "77"})
 
-    done = change(0, {**record.files, path: "77", "state": "on"}, bound, record.files)
+    done = change(0, {**record.files, path: "77", "state": "on"}, bound, record)
 
-    assert (done.action, done.stage) == ("change", [])
-    assert [each.after for each in done.commit] == ["commit"]
+    assert (done.action, phase(done, "stage")) == ("change", [])
+    assert [each.after for each in phase(done, "commit")] == ["commit"]
     assert done.remarks == ["files were changed by someone since our last commit"]
 
 
 KDAMOND = CompiledKdamond("p", "k", {"contexts/0/operations": "paddr"}, ())
+
+
+def kept(files, cgroups=None):
+    return SlotRecord("p/k", files, 1, 1, cgroups=cgroups or {})
 
 
 def sampled(accesses):
@@ -198,13 +207,18 @@ def test_sample_filters_never_change_their_type_in_one_commit():
     before = sampled(Accesses(kind="write"))
     after = sampled(Accesses(kind="write", cpus="0-1"))
 
-    done = change(0, before, Bound(KDAMOND, after), before)
+    done = change(0, before, Bound(KDAMOND, after), kept(before))
 
     counts = [
-        each.after for each in (*done.stage, *done.commit) if each.path.endswith("nr_filters")
+        each.after
+        for each in (*phase(done, "stage"), *phase(done, "commit"))
+        if each.path.endswith("nr_filters")
     ]
     assert counts == ["0", "3"]
-    assert [each.after for each in done.commit if each.kind == "command"] == ["commit", "commit"]
+    assert [each.after for each in phase(done, "commit") if each.kind == "command"] == [
+        "commit",
+        "commit",
+    ]
     assert done.tree == after
 
 
@@ -212,9 +226,9 @@ def test_sample_filters_of_the_same_types_take_one_commit():
     before = sampled(Accesses(kind="write", cpus="0-1"))
     after = sampled(Accesses(kind="read", cpus="2"))
 
-    done = change(0, before, Bound(KDAMOND, after), before)
+    done = change(0, before, Bound(KDAMOND, after), kept(before))
 
-    assert [each.after for each in done.commit] == ["commit"]
+    assert [each.after for each in phase(done, "commit")] == ["commit"]
     assert done.tree == after
 
 
@@ -233,10 +247,10 @@ MEMCG = "contexts/0/schemes/0/filters/0/memcg_path"
 )
 def test_a_cgroup_that_was_made_again_takes_one_commit(were, now, commands):
     files = {"contexts/0/operations": "paddr", MEMCG: "/a"}
-    done = change(0, files, Bound(KDAMOND, files, cgroups=now), files, cgroups=were)
+    done = change(0, files, Bound(KDAMOND, files, cgroups=now), kept(files, were))
 
-    assert done.stage == []
-    assert [each.after for each in done.commit] == commands
+    assert phase(done, "stage") == []
+    assert [each.after for each in phase(done, "commit")] == commands
     assert done.action == ("change" if commands else "keep")
     assert len(done.remarks) == len(commands)
 

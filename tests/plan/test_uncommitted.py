@@ -137,7 +137,7 @@ def test_a_kernel_that_shows_no_sign_of_the_mending_is_not_trusted(monkeypatch, 
 
 def tree(*goals):
     base = "contexts/0/schemes/0/quotas/goals"
-    found = {f"{base}/nr_goals": str(len(goals))}
+    found = {"contexts/0/schemes/nr_schemes": "1", f"{base}/nr_goals": str(len(goals))}
     for place, (metric, target, node) in enumerate(goals):
         found |= {
             f"{base}/{place}/target_metric": metric,

@@ -10,7 +10,7 @@ import pytest
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.kernel.system.machine import KDAMONDS, read_value
 from tests.kernel.damon.test_capabilities import Renamed
-from tests.world import ROOT, Blind
+from tests.world import ROOT, Blind, snapshot_all
 
 POLICY = """\
 version: 1
@@ -59,12 +59,12 @@ def test_what_the_kernel_refuses_is_left_out_where_it_may(version, blind, cli):
 @pytest.mark.parametrize("version", ["6.12", "6.18", "7.3"])
 def test_what_may_not_be_left_out_is_refused_and_undone(version, blind, cli):
     machine = blind(version, POLICY.replace(", optional: true", ""))
-    before = machine.snapshot_all()
+    before = snapshot_all(machine)
     outcome = cli("apply", "p.yaml")
 
     assert outcome.code == 69, outcome.err
     assert "this kernel lacks choosing which accesses count" in outcome.err
-    assert before == machine.snapshot_all()
+    assert before == snapshot_all(machine)
 
 
 def test_what_kernels_do_anyway_is_not_tried(blind, cli):
@@ -188,7 +188,7 @@ def test_what_a_kernel_has_not_is_neither_set_nor_put_back(blind, cli, tmp_path)
     """NUMA balancing has to be off where accesses are told apart, and may not be there at all."""
     path = "/proc/sys/kernel/numa_balancing"
     machine = blind("damon-next", kind=WithoutBalancing)
-    before = machine.snapshot_all()
+    before = snapshot_all(machine)
 
     for text in (POLICY, POLICY.replace("settings: {", f"settings: {{{path}: 0, ")):
         (tmp_path / "p.yaml").write_text(text)
@@ -198,7 +198,7 @@ def test_what_a_kernel_has_not_is_neither_set_nor_put_back(blind, cli, tmp_path)
         assert path not in outcome.out
         assert cli("diff").code == 0
     assert cli("remove", "p").code == 0
-    assert before == machine.snapshot_all()
+    assert before == snapshot_all(machine)
 
 
 class WithoutBalancing(EmulatedMachine):

@@ -6,9 +6,9 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from damonpolicy.emulated.damon.modules import MODULES
 from damonpolicy.emulated.system.settings import SETTINGS
 from damonpolicy.kernel.damon.actions import MOVING, traits
+from damonpolicy.kernel.damon.modules import ALL
 from tests.world import STAT_OFF
 
 PAGE, MIB, GIB = 4096, 1 << 20, 1 << 30
@@ -60,7 +60,7 @@ WORDS = (
 )  # fmt: skip
 """Every class of values that a setting may be given, odd ones too."""
 
-PATHS = tuple(each.path for each in (*SETTINGS, *MODULES))
+PATHS = tuple(each.path for each in (*SETTINGS, *ALL))
 ACTIONS = (
     "stat", "stat", "pageout", "willneed", "cold", "hugepage", "nohugepage", "collapse", "lru_prio",
     "lru_deprio", "migrate_hot", "migrate_cold",

@@ -7,7 +7,7 @@ import json
 from hypothesis import strategies as st
 
 from damonpolicy.policy.model.filters import Filter
-from damonpolicy.policy.rules.reach import reached
+from damonpolicy.policy.rules.coverage import coverage
 from tests.world import STAT_OFF
 
 SETTINGS = {
@@ -223,10 +223,10 @@ def meaningful(filters):
     kept = []
     for each in filters:
         made = [Filter.model_validate(one) for one in (*kept, each)]
-        if not list(reached(made, physical=True))[-1].covered:
+        if not list(coverage(made, physical=True))[-1].covered:
             kept.append(each)
     made = [Filter.model_validate(one) for one in kept]
-    found = list(reached(made, physical=True))
+    found = list(coverage(made, physical=True))
     vain = found and not found[-1].rest and all(one.verb == "reject" for one in made)
     return [] if vain else kept
 

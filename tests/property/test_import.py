@@ -1,4 +1,4 @@
-"""What `import` prints says the same as the kernel: applied elsewhere, every byte is there."""
+"""What `import` prints has everything: applied elsewhere, it gives the same files."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def told(document, kernel):
 CASES = documents()
 
 ABSENT = {"DP0102", "DP0120", "DP0207", "DP0217", "DP0218", "DP0233", "DP0238", "DP0245"}
-"""What is wrong there is that something is not said (or a name), and the other document says it."""
+"""There the mistake is a missing key (or a name), which the other document has."""
 ELSEWHERE = {"alternative-not-for-this-kernel", "when-both", "optional-left-out"}
 """Beside them a part is not for the kernel at all, or may be left out."""
 UNTIMED = {
@@ -104,7 +104,7 @@ REPEATED = {each for each in CASES if each.startswith("for-each-")}
 NAMING = {each for each, document in CASES.items() if "vars" in document}
 """They may have a variable of the same name."""
 BY_SETTINGS = {each for each in CASES if each.startswith("module-")}
-"""Where a module has parameters in both places, only that is told of them."""
+"""Where a module has parameters in both places, only that is reported of them."""
 UNITS = {each for each in CASES if "addr-unit" in each}
 """Beside them sizes are not in bytes."""
 WAITING = {each for each, document in CASES.items() if '"when_absent"' in json.dumps(document)}
@@ -155,7 +155,7 @@ def test_there_are_enough_documents():
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_two_mistakes_are_told_together(kernels, part):
-    """A part of all pairs; each of them is told on one kernel, in turns."""
+    """A part of all pairs; each is checked on one kernel, in turns."""
     pairs = 0
     for number, (one, other) in enumerate(itertools.combinations(CASES, 2)):
         if number % SHARE != part:
@@ -213,5 +213,5 @@ def test_a_wrong_word_hides_only_what_needs_it(kernels, place, key):
 
 
 def needs(known, code, message):
-    """Tell whether a rule is one of those."""
+    """Return whether a rule is one of those."""
     return code in known or (code == "DP0401" and not known.isdisjoint(message.split()))

@@ -1,4 +1,4 @@
-"""What a kernel can do may be unknown: the way to a policy does not matter there, either."""
+"""Where features are unknown, too, the same policy gives the same files, whatever ran before."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_policy_ends_as_on_a_fresh_machine_whatever_ran_before(kernel, frozen,
 
 
 def everything(world):
-    """Every file of ours but volatile ones, by kdamond: what nobody spoke of, too."""
+    """Every file of ours but volatile ones, by kdamond, whether the policy names it or not."""
     tree = snapshot(world.machine)
     return {
         record.kdamond: {

@@ -124,7 +124,7 @@ def test_a_connection_that_is_not_made_in_time_is_told_as_ours(monkeypatch):
 
 
 def test_the_time_to_connect_counts(monkeypatch):
-    """Whoever needs all of the time for that has none left for an answer."""
+    """A server that needs all of the time for that has none left for an answer."""
     alarms = []
 
     class Timer:

@@ -1,4 +1,4 @@
-"""Control laws: what they are by themselves, and what they make of a plant."""
+"""Control laws: by themselves, and with a simulated plant."""
 
 from __future__ import annotations
 

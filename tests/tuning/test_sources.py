@@ -2,56 +2,17 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
-import socket
-import threading
 import time
 from fractions import Fraction
 from types import SimpleNamespace
 
 import pytest
 
-from damonpolicy.base import etc
-from damonpolicy.emulated.machine import EmulatedMachine
-from damonpolicy.tuning import ages, sources
-from damonpolicy.tuning.sources import Meter, Stale
-
-
-@pytest.fixture(scope="module")
-def machine():
-    return EmulatedMachine.create("7.3")
-
-
-class Answers(http.server.BaseHTTPRequestHandler):
-    answer = ""
-    status = 200
-
-    def do_GET(self):
-        self.send_response(self.status)
-        if self.status == 302:
-            self.send_header("Location", self.answer)
-        self.end_headers()
-        self.wfile.write(type(self).answer.replace("PATH", self.path).encode())
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture(scope="module")
-def server():
-    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    threading.Thread(target=made.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{made.server_address[1]}"
-    made.shutdown()
-    made.server_close()
-
-
-def stale(meter):
-    with pytest.raises(Stale) as caught:
-        meter.read()
-    return str(caught.value)
+from damonpolicy.tuning import sources
+from damonpolicy.tuning.sources import Meter
+from tests.tuning.conftest import Answers, stale
 
 
 @pytest.mark.parametrize(
@@ -82,7 +43,7 @@ def test_what_is_no_number(machine, tmp_path, text, reason):
 
 
 def test_what_is_no_file(machine, tmp_path):
-    """Opening a FIFO that nobody writes to would wait for ever."""
+    """Opening a FIFO without a writer would wait for ever."""
     os.mkfifo(tmp_path / "fifo")
     os.symlink("loop", tmp_path / "loop")
     assert "is a directory" in stale(Meter(machine, {"file": str(tmp_path)}))
@@ -130,12 +91,12 @@ def test_a_file_of_the_kernel_has_no_age(machine, monkeypatch):
 )
 def test_file_systems_tell_which_dates_mean_something(monkeypatch, tmp_path, mounts, expected):
     (tmp_path / "mountinfo").write_text(mounts)
-    monkeypatch.setattr(ages, "_MOUNTS", str(tmp_path / "mountinfo"))
+    monkeypatch.setattr(sources, "_MOUNTS", str(tmp_path / "mountinfo"))
     status = SimpleNamespace(st_dev=os.makedev(0, 5))
 
-    assert ages.dated(status) is expected
+    assert sources._dated(status) is expected
     (tmp_path / "mountinfo").unlink()
-    assert ages.dated(status)
+    assert sources._dated(status)
 
 
 def test_the_kernels_own_numbers(machine):
@@ -243,201 +204,3 @@ def test_nobody_is_led_elsewhere(machine, server, monkeypatch):
     monkeypatch.setattr(Answers, "answer", "http://192.0.2.1/")
 
     assert stale(Meter(machine, {"exporter": server, "series": "a"}))
-
-
-@pytest.fixture
-def allow(tmp_path, monkeypatch):
-    """Write root's list of programs."""
-    path = tmp_path / "programs.allow"
-    monkeypatch.setattr(etc, "PROGRAMS", str(path))
-
-    def allow(*lines):
-        path.write_text("\n".join(lines) + "\n")
-        path.chmod(0o644)
-        return path
-
-    return allow
-
-
-@pytest.fixture
-def program(tmp_path):
-    path = tmp_path / "score"
-    path.write_text("#!/bin/sh\necho the score is\necho $1\n")
-    path.chmod(0o755)
-    return path
-
-
-def test_a_program_runs_only_where_an_administrator_allows_it(machine, allow, program):
-    meter = Meter(machine, {"command": [str(program), "42"]})
-    assert "is not in" in stale(meter)
-    listed = allow("# ours", f"{program}  # the score")
-    assert meter.read() == 42
-    listed.chmod(0o666)
-    assert f"everyone can change `{listed}`" in stale(meter)
-
-
-def test_a_program_that_others_can_exchange_does_not_run(machine, allow, program):
-    allow(str(program))
-    meter = Meter(machine, {"command": [str(program), "42"]})
-    program.chmod(0o777)
-    assert f"everyone can change `{program}`" in stale(meter)
-    program.chmod(0o755)
-    program.parent.chmod(0o777)
-    assert f"everyone can change `{program.parent}`" in stale(meter)
-
-
-def test_a_program_that_fails_or_does_not_end(machine, allow, monkeypatch):
-    monkeypatch.setattr(sources, "_SECONDS", 0.2)
-    allow("/bin/false", "/bin/sleep", "/bin/true")
-    assert "`/bin/false` ended with 1" in stale(Meter(machine, {"command": ["/bin/false"]}))
-    assert "no answer within" in stale(Meter(machine, {"command": ["/bin/sleep", "60"]}))
-    assert "it holds nothing" in stale(Meter(machine, {"command": ["/bin/true"]}))
-
-
-def test_what_a_program_leaves_behind_ends_with_it(machine, allow, tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "_SECONDS", 5.0)
-    allow("/bin/sh")
-    left = tmp_path / "left"
-    behind = f"sleep 1000 > /dev/null & echo $! > {left}; echo 7"
-
-    assert Meter(machine, {"command": ["/bin/sh", "-c", behind]}).read() == 7
-
-    assert gone(int(left.read_text()))
-    assert "more than 1 MiB" in stale(Meter(machine, {"command": ["/bin/sh", "-c", "yes"]}))
-
-
-def test_a_program_knows_nothing_of_the_service(machine, allow, tmp_path, monkeypatch):
-    """Its environment, directory, files and mask are its own."""
-    monkeypatch.setenv("SECRET_OF_THE_SERVICE", "s3cret")
-    allow("/bin/sh")
-    said, files = tmp_path / "said", tmp_path / "files"
-    look = (
-        f"{{ pwd; umask; readlink /proc/$$/fd/0; env; }} > {said}; ls /proc/$$/fd > {files}; echo 1"
-    )
-    with open(os.devnull, "rb") as stream:
-        os.dup2(stream.fileno(), 200, inheritable=True)
-    try:
-        assert Meter(machine, {"command": ["/bin/sh", "-c", look]}).read() == 1
-    finally:
-        os.close(200)
-
-    here, mask, given, *environment = said.read_text().splitlines()
-    assert (here, mask, given) == ("/", "0077", "/dev/null")
-    names = {each.partition("=")[0] for each in environment}
-    assert names <= {"PATH", "LC_ALL", "PWD", "OLDPWD", "SHLVL", "_"}
-    assert "200" not in files.read_text().split()
-
-
-SECRET = "$6$salt$hash:19000:0:99999:7:::"
-
-
-def test_a_secret_is_never_shown(machine, server, tmp_path):
-    """Whatever a source comes to, what it holds stands in no message."""
-    path = tmp_path / "shadow"
-    path.write_text(f"root:{SECRET}\n")
-    reasons = [stale(Meter(machine, {"file": str(path), "key": "root"}))]
-    path.write_text(SECRET)
-    reasons.append(stale(Meter(machine, {"file": str(path)})))
-    for answer in (f"a {SECRET}", f"a{{{SECRET}", f'a{{x="{SECRET}"}} {SECRET}'):
-        Answers.answer = answer
-        reasons.append(stale(Meter(machine, {"exporter": server, "series": "a"})))
-    for data in (
-        SECRET, {"data": SECRET}, {"data": {"resultType": "scalar", "result": [0, SECRET]}},
-        {"data": {"resultType": "scalar", "result": [SECRET, "1"]}},
-        {"data": {"resultType": "vector", "result": SECRET}},
-    ):  # fmt: skip
-        Answers.answer = json.dumps(data)
-        reasons.append(stale(Meter(machine, {"prometheus": server, "query": "x"})))
-
-    for reason in reasons:
-        assert not {part for part in SECRET.replace("$", ":").split(":") if len(part) > 3} & set(
-            reason.replace("$", ":").replace("`", ":").split(":")
-        ), reason
-        assert "hash" not in reason
-
-
-def test_what_a_server_says_that_is_none_is_not_shown(machine):
-    """Its first words may be a secret as well: of Redis, of SSH, of anything that listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def serve():
-            connection, _ = listening.accept()
-            with connection:
-                connection.recv(1 << 16)
-                connection.sendall(b"s3cret-banner 1.0\r\n")
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-        reason = stale(Meter(machine, {"exporter": url, "series": "a"}))
-        thread.join()
-
-    assert reason == f"exporter {url}: the answer is not HTTP"
-
-
-@pytest.mark.parametrize("closed", ["the file", "a directory above"])
-def test_what_not_everybody_can_read_takes_root_to_allow(
-    machine, tmp_path, public_place, monkeypatch, closed
-):
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    listed = tmp_path / "sources.allow"
-    monkeypatch.setattr(etc, "SOURCES", str(listed))
-    place = public_place
-    score = place / "score"
-    score.write_text("7")
-    score.chmod(0o644)
-    meter = Meter(machine, {"file": str(score)})
-    assert meter.read() == 7, "everybody could tell that number"
-
-    (score if closed == "the file" else place).chmod(0o700)
-    assert stale(meter) == (
-        f"file {score}: not everybody may read `{score}`, and it is not in {listed}"
-    )
-    listed.write_text(f"{place}/\n")
-    listed.chmod(0o644)
-    assert meter.read() == 7
-    link = tmp_path / "link"
-    link.symlink_to(score)
-    listed.write_text(f"{link}\n")
-    assert f"may read `{score}`" in stale(Meter(machine, {"file": str(link)})), "it leads elsewhere"
-    listed.write_text(f"{score}\n")
-    assert Meter(machine, {"file": str(link)}).read() == 7
-    listed.chmod(0o666)
-    assert f"everyone can change `{listed}`" in stale(meter)
-
-
-@pytest.mark.parametrize("path", ["/etc/shadow", "/proc/self/environ", "/proc/self/mem"])
-def test_what_only_root_can_read_is_no_source(machine, monkeypatch, path):
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-
-    assert "not everybody may read" in stale(Meter(machine, {"file": path, "key": "root"})) or (
-        os.getuid() != 0
-    )
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        {"ksm": "../../../../etc/hostname"},
-        {"ksm": "../hugepages/x"},
-        {"psi": "../version"},
-        {"psi": "memory", "cgroup": "/../../../etc"},
-        {"memory_stat": "anon", "cgroup": "/a/../.."},
-    ],
-)
-def test_a_source_stays_in_its_directory(machine, source):
-    assert "leads out of" in stale(Meter(machine, source))
-
-
-def gone(pid):
-    """Whether a process has ended, be it that nobody has waited for it yet."""
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        try:
-            with open(f"/proc/{pid}/stat", encoding="ascii") as stream:
-                if stream.read().rpartition(")")[2].split()[0] == "Z":
-                    return True
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        time.sleep(0.01)
-    return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,28 +12,26 @@ import click
 
 from damonpolicy.base import bounded_io, trust
 from damonpolicy.base.diagnostics import Diagnostic
-from damonpolicy.base.errors import UsageError
+from damonpolicy.base.errors import DamonPolicyError, UsageError, reason_of
 from damonpolicy.base.recursion import deep
-from damonpolicy.cli.context import Invocation, common, pass_invocation
-from damonpolicy.cli.options.confirmation import awaiting, confirmation, guard
-from damonpolicy.cli.options.loading import compiled_before, monitor_option, policy_options, read
-from damonpolicy.cli.service import beside
-from damonpolicy.cli.show.output import Result, notes
+from damonpolicy.cli.context import Invocation, subcommand
+from damonpolicy.cli.options.confirmation import confirmation, terms
+from damonpolicy.cli.options.loading import Named, compiled_before, policies
+from damonpolicy.cli.show.output import Result
+from damonpolicy.cli.show.preview import done
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import Session, changing
 from damonpolicy.engine.transaction import FeatureRefused, Terms
-from damonpolicy.kernel.damon.capabilities import Capabilities, detect
+from damonpolicy.kernel.damon.capabilities import detect
 from damonpolicy.plan import saved
 from damonpolicy.plan.machine_state import Current, retrieve
 from damonpolicy.plan.plan import Plan
-from damonpolicy.plan.show import render
 
 if TYPE_CHECKING:
     from damonpolicy.policy.compile.loading import Source
 
 
-@click.command("apply")
-@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())
+@subcommand("apply")
 @click.option(
     "--plan",
     "plan_file",
@@ -46,47 +45,43 @@ if TYPE_CHECKING:
 @click.option("--takeover", is_flag=True, help="allow taking over someone else's slots")
 @click.option("--unfed", is_flag=True, help="allow goals that nothing feeds")
 @click.option("--wait", is_flag=True, help="wait while another damonpolicy changes the machine")
-@policy_options
-@monitor_option
-@common
-@pass_invocation
-def command(invocation: Invocation, /, paths: Sequence[str], **options: Any) -> Result:
+@policies(monitor=True)
+def command(invocation: Invocation, named: Named, /, **options: Any) -> Result:
     """Bring the machine under policies: everything, or nothing.
 
     Policies that are not named stay as they are. A running kdamond is changed online, so that its
     results stay. Whatever fails, the machine is put back as it was.
     """
-    given = [bool(paths), options["plan_file"] is not None, options["boot"]]
-    if sum(given) != 1:
-        raise UsageError(
-            "`apply` takes either policies, `--plan FILE` or `--boot`",
-            hint="`damonpolicy apply --help` shows more",
-        )
+    if bool(named.paths) + (options["plan_file"] is not None) + options["boot"] != 1:
+        hint = "`damonpolicy apply --help` shows more"
+        raise UsageError("`apply` takes either policies, `--plan FILE` or `--boot`", hint=hint)
     within = confirmation(options["confirm_within"])
     machine, places = invocation.machine(), invocation.places()
     with changing(machine, places, wait=options["wait"]) as session:
         if options["plan_file"] is not None:
             return _saved(invocation, session, options["plan_file"], within)
-        return _policies(invocation, session, paths, options, within)
+        return _policies(invocation, session, named, options, within)
 
 
-def _reason(paths: Sequence[str], options: dict[str, Any]) -> str:
+def _reason(named: Named, options: dict[str, Any]) -> str:
     """Return the part of the command line that decides what is applied."""
-    words = ["apply", *paths]
-    words += [word for each in options["variables"] for word in ("--vars-file", each)]
-    words += [word for each in options["settings"] for word in ("--set", each)]
-    words += [f"--{name}" for name in ("prune", "takeover", "unfed", "monitor") if options[name]]
+    words = ["apply", *named.paths]
+    words += [word for each in named.variables for word in ("--vars-file", each)]
+    words += [word for each in named.settings for word in ("--set", each)]
+    flags = {**options, "monitor": named.monitor}
+    words += [f"--{name}" for name in ("prune", "takeover", "unfed", "monitor") if flags[name]]
     return " ".join(words)
 
 
 def _policies(
     invocation: Invocation,
     session: Session,
-    paths: Sequence[str],
+    named: Named,
     options: dict[str, Any],
     within: float | None,
 ) -> Result:
-    from damonpolicy.policy.compile.loading import Source, compile_on, located, wanted
+    from damonpolicy.policy.compile.cache import recalled
+    from damonpolicy.policy.compile.loading import compile_on, located, refuse, wanted
 
     machine = invocation.machine()
     capabilities = detect(machine, retrieve(machine).tree)
@@ -96,30 +91,36 @@ def _policies(
             return Result(text="nothing was confirmed before this boot\n", data=None)
         reason = f"boot of generation {session.store.confirmed()}"
     else:
-        given = read(
-            invocation, paths, options["settings"], options["variables"], machine,
-            monitor=options["monitor"],
-        )  # fmt: skip
-        sources = [Source(given)]
-        reason = _reason(paths, options)
+        given = named.read(invocation, machine)
+        reason = _reason(named, options)
     while True:
-        # a confirmed generation may be unfed: whoever applied it said so
-        unfed = options["unfed"] or options["boot"]
-        compiled = compile_on(sources, machine, capabilities, unfed=unfed)
+        if options["boot"]:
+            # a confirmed generation may be unfed: whoever applied it said so
+            compiled = compile_on(sources, machine, capabilities, unfed=True)
+        else:
+            compiled = recalled(given, machine, capabilities, unfed=options["unfed"])
+            refuse(compiled.found)
         # pruning by hand leaves the service's policies
         without = "hand" if options["prune"] else ""
-        policies = wanted(session.managed, compiled.policies, without=without)
+        now = wanted(session.managed, compiled.policies, without=without)
         with located(compiled.spans):
             current, plan = prepare(
-                machine, session.managed, policies, compiled.policies, takeover=options["takeover"]
+                machine, session.managed, now, compiled.policies, takeover=options["takeover"]
             )
         try:
             with located(compiled.spans):
-                terms = _terms(invocation, reason, capabilities, within)
-                return _execute(invocation, session, current, plan, terms, compiled.found)
+                how = terms(invocation, reason, within, capabilities)
+                result = _execute(invocation, session, current, plan, how, compiled.found)
         except FeatureRefused as refused:
             # the attempt has shown that the feature is missing: optional parts can be left out
             capabilities = refused.capabilities
+        else:
+            if result.changed and compiled.anew:
+                # and now with the settings as they are: so the next apply need not compile
+                with suppress(DamonPolicyError, OSError):
+                    known = capabilities.learned(machine)
+                    recalled(given, machine, known, unfed=options["unfed"])
+            return result
 
 
 def _at_boot(invocation: Invocation, session: Session) -> list[Source]:
@@ -148,8 +149,7 @@ def _saved(invocation: Invocation, session: Session, name: str, within: float | 
         with deep():
             data = json.loads(bounded_io.text(Path(name), keepers=keepers))
     except (OSError, ValueError, RecursionError) as error:
-        reason = str(error.strerror) if isinstance(error, OSError) else "it is not JSON"
-        reason = reason[:1].lower() + reason[1:]
+        reason = reason_of(error) if isinstance(error, OSError) else "it is not JSON"
         hint = "make one with `damonpolicy plan --out FILE`"
         raise UsageError(f"cannot read the plan `{name}`: {reason}", hint=hint) from error
     plan, known = saved.from_json(data if isinstance(data, dict) else {}, name)
@@ -160,19 +160,8 @@ def _saved(invocation: Invocation, session: Session, name: str, within: float | 
     )
     saved.refuse_stale(plan, known, now, capabilities.digest)
     with compiled_before(invocation, lambda: plan.policies):
-        terms = _terms(invocation, f"apply --plan {name}", capabilities, within)
-        return _execute(invocation, session, current, now, terms)
-
-
-def _terms(
-    invocation: Invocation, reason: str, capabilities: Capabilities, within: float | None
-) -> Terms:
-    return Terms(
-        reason,
-        capabilities=capabilities,
-        confirm_within=within,
-        guard=guard(invocation) if within is not None else None,
-    )
+        how = terms(invocation, f"apply --plan {name}", within, capabilities)
+        return _execute(invocation, session, current, now, how)
 
 
 def _execute(
@@ -180,20 +169,15 @@ def _execute(
     session: Session,
     current: Current,
     plan: Plan,
-    terms: Terms,
+    how: Terms,
     found: Sequence[Diagnostic] = (),
 ) -> Result:
     changes, before = plan.changes(session.managed), session.managed.policies
     if changes:
-        session.carry_out(current, plan, terms)
-    text = notes(session) + render.render(plan, changes=changes)
-    if changes:
-        text += f"\nApplied and verified as generation {session.managed.generation}.\n"
-        text += awaiting(terms.confirm_within)
-        if any(
-            before[name].owner != plan.policies[name].owner
-            for name in before.keys() & plan.policies
-        ):
-            text += beside(session.machine, session.store.places)
-    data = {**render.to_json(plan), "generation": session.managed.generation}
-    return Result(text, data, changed=changes, diagnostics=found, texts=invocation.texts)
+        session.carry_out(current, plan, how)
+    both = before.keys() & plan.policies
+    taken = any(before[name].owner != plan.policies[name].owner for name in both)
+    within, what = how.confirm_within, "Applied and verified"
+    result = done(session, plan, what, changed=changes, within=within, served=taken)
+    result.diagnostics, result.texts = found, invocation.texts
+    return result

@@ -6,7 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from damonpolicy.base.errors import UsageError
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.show.output import Result
 
 _BASH = r"""_damonpolicy_completion() {
@@ -46,10 +46,8 @@ words.
 """
 
 
-@click.command("completion")
+@subcommand("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-@common
-@pass_invocation
 def command(invocation: Invocation, shell: str) -> Result:
     """Print a completion script for SHELL.
 

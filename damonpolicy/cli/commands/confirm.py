@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import click
 
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.show.output import Result, notes
 from damonpolicy.engine.session import changing
 
 
-@click.command("confirm")
+@subcommand("confirm")
 @click.option("--wait", is_flag=True, help="wait while another damonpolicy changes the machine")
-@common
-@pass_invocation
 def command(invocation: Invocation, *, wait: bool) -> Result:
     """Keep a change that was applied with `--confirm-within`."""
     with changing(invocation.machine(), invocation.places(), wait=wait, settle=True) as session:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import click
 
 from damonpolicy.base.diagnostics import as_text
-from damonpolicy.cli.commands.record import FORMS
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.commands.record import FORMS, some
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.show.output import Result
 
 __all__ = ("command",)
 
 
-@click.command("convert")
+@subcommand("convert")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path())
 @click.argument("out", metavar="OUT", type=click.Path())
 @click.option(
@@ -25,8 +25,6 @@ __all__ = ("command",)
     help="what to write",
 )
 @click.option("--force", is_flag=True, help="overwrite OUT")
-@common
-@pass_invocation
 def command(
     invocation: Invocation, files: Sequence[str], out: str, *, wanted: str | None, force: bool
 ) -> Result:
@@ -48,7 +46,7 @@ def command(
     snapshots = sum(len(each) for each in series)
     regions = sum(len(each.regions) for each in series)
     counts = ((snapshots, "snapshot"), (regions, "region"), (len(series), "source"))
-    counted = [f"{number:,} {word}{'s' * (number != 1)}" for number, word in counts]
+    counted = [some(number, word) for number, word in counts]
     return Result(
         text=as_text(["{} and {} of {} → {}".format(*counted, out)]),
         data={

@@ -9,9 +9,9 @@ import click
 
 from damonpolicy.base.diagnostics import as_text
 from damonpolicy.base.errors import ExitCode, UsageError
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options import names
-from damonpolicy.cli.options.applied import not_applied
+from damonpolicy.cli.options.names import not_applied
 from damonpolicy.cli.show.output import Result
 from damonpolicy.engine.store import Store
 from damonpolicy.kernel.system.host import look
@@ -21,10 +21,8 @@ from damonpolicy.plan.machine_state import retrieve
 from damonpolicy.plan.state import Managed
 
 
-@click.command("diff")
+@subcommand("diff")
 @click.argument("names", nargs=-1, metavar="[NAME|FILE]...", shell_complete=names.policies)
-@common
-@pass_invocation
 @click.pass_context
 def command(context: click.Context, invocation: Invocation, names: Sequence[str]) -> Result:
     """Show how the machine differs from what was committed last, both ways.
@@ -51,18 +49,8 @@ def command(context: click.Context, invocation: Invocation, names: Sequence[str]
             lines.append(where)
         lines.append(f"  ~ {each.words}")
     text = as_text(lines or ["No drift."])
-    data = {
-        "drift": [
-            {
-                "where": each.where,
-                "path": each.path,
-                "committed": each.committed,
-                "found": each.found,
-                "said": each.said,
-            }
-            for each in found
-        ]
-    }
+    shown = ("where", "path", "committed", "found", "said")
+    data = {"drift": [{name: getattr(each, name) for name in shown} for each in found]}
     code = ExitCode.CHANGES if found else ExitCode.OK
     warned = unsettled(Remembered(store), managed, machine.monotonic())
     return Result(text, data, exit_code=code, diagnostics=warned)

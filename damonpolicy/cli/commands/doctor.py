@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import click
-
 from damonpolicy.base.diagnostics import as_text
 from damonpolicy.base.errors import DamonPolicyError, ExitCode
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.service import served, troubles
 from damonpolicy.cli.show.output import Result
 from damonpolicy.engine.store import Store
 from damonpolicy.observe.status.doctor import Check, examine
 
 
-@click.command("doctor")
-@common
-@pass_invocation
+@subcommand("doctor")
 def command(invocation: Invocation) -> Result:
     """Find what stands in the way on this machine, and say what to do; only reads.
 
@@ -34,10 +30,6 @@ def command(invocation: Invocation) -> Result:
         lines.append(f"{check.verdict}: {check.what}")
         if check.hint:
             lines.append(f"  hint: {check.hint}")
-    problems = any(check.verdict == "problem" for check in checks)
+    code = ExitCode.FAILED if any(c.verdict == "problem" for c in checks) else ExitCode.OK
     data = [{"verdict": c.verdict, "what": c.what, "hint": c.hint or None} for c in checks]
-    return Result(
-        as_text(lines),
-        {"checks": data},
-        exit_code=ExitCode.FAILED if problems else ExitCode.OK,
-    )
+    return Result(as_text(lines), {"checks": data}, exit_code=code)

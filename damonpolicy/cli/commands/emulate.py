@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from damonpolicy.base.diagnostics import as_text, closest
 from damonpolicy.base.errors import DamonPolicyError, UsageError, reason_of
 from damonpolicy.base.units import UnitError, read_duration
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, common, subcommand
 from damonpolicy.cli.groups import Group
 from damonpolicy.cli.show.output import Result
 from damonpolicy.kernel.damon.features import NEWEST
@@ -54,9 +54,7 @@ def _done(line: str, **data: object) -> Result:
     return Result(as_text([line]), data, changed=True)
 
 
-@click.command("reboot")
-@common
-@pass_invocation
+@subcommand("reboot")
 def _reboot(invocation: Invocation) -> Result:
     """Boot again: another boot id, no kdamond, settings and processes as at the first boot."""
     machine = _machine(invocation)
@@ -73,7 +71,7 @@ def _name(context: click.Context, parameter: click.Parameter, value: str) -> str
     return value
 
 
-@click.command("start")
+@subcommand("start")
 @click.argument("name", callback=_name)
 @click.option("--pid", type=click.IntRange(1, 1 << 22), help="its number; by default a free one")
 @click.option(
@@ -90,18 +88,8 @@ def _name(context: click.Context, parameter: click.Parameter, value: str) -> str
     help="a piece of memory, with the keys of an area of a machine file"
     " (by default one of 64MiB, accessed in half of all samples)",
 )
-@common
-@pass_invocation
 def _start(
-    invocation: Invocation,
-    name: str,
-    *,
-    pid: int | None,
-    cgroup: str,
-    exe: str | None,
-    cmdline: str | None,
-    uid: int,
-    areas: Sequence[str],
+    invocation: Invocation, name: str, *, cgroup: str, areas: Sequence[str], **more: Any
 ) -> Result:
     """Start a program, and print its pid."""
     machine = _machine(invocation)
@@ -111,10 +99,8 @@ def _start(
         raise UsageError(f"`{cgroup[:80]}` is not the path of a cgroup", hint=hint)
     described = [_area(each) for each in areas] or [{"size": "64MiB", "rate": "50%"}]
     try:
-        found = machine.start_process(
-            name, areas=described, pid=pid or 0, cgroup=cgroup, exe=exe or "",
-            cmdline=cmdline or "", uid=uid,
-        )  # fmt: skip
+        given = {key: value for key, value in more.items() if value is not None}
+        found = machine.start_process(name, areas=described, cgroup=cgroup, **given)
     except OSError as error:
         raise DamonPolicyError(f"`{name}` cannot be started: {reason_of(error)}") from error
     return Result(f"{found}\n", {"pid": found}, changed=True, raw=True)
@@ -129,16 +115,13 @@ def _area(text: str) -> dict[str, object]:
             hint = "write for example `--area size=64MiB,rate=80%`"
             raise UsageError(f"`{word}` is not a key with a value", hint=hint)
         truth = {"true": True, "false": False}.get(value, value)
-        found[key] = (
-            int(value) if key == "node" and value.isdecimal() and len(value) < 10 else truth
-        )
+        number = key == "node" and value.isdecimal() and len(value) < 10
+        found[key] = int(value) if number else truth
     return found
 
 
-@click.command("exit")
+@subcommand("exit")
 @click.argument("program", metavar="PID|NAME")
-@common
-@pass_invocation
 def _exit(invocation: Invocation, program: str) -> Result:
     """End a program; a kdamond that monitored nothing else ends with it."""
     machine = _machine(invocation)
@@ -159,10 +142,8 @@ def _called(machine: Machine, name: str) -> int:
     raise UsageError(f"`{name[:40]}` is neither a pid nor the name of one program", hint=hint)
 
 
-@click.command("read")
+@subcommand("read")
 @click.argument("path")
-@common
-@pass_invocation
 def _read(invocation: Invocation, path: str) -> Result:
     """Print the file PATH, as `cat PATH` would."""
     machine = _machine(invocation)
@@ -173,11 +154,9 @@ def _read(invocation: Invocation, path: str) -> Result:
     return Result(text, {"path": path, "text": text}, raw=True)
 
 
-@click.command("write", context_settings={"ignore_unknown_options": True})
+@subcommand("write", context_settings={"ignore_unknown_options": True})
 @click.argument("path")
 @click.argument("text")
-@common
-@pass_invocation
 def _write(invocation: Invocation, path: str, text: str) -> Result:
     """Write TEXT to the file PATH, as someone else would by `echo TEXT > PATH`."""
     machine = _machine(invocation)
@@ -190,10 +169,8 @@ def _write(invocation: Invocation, path: str, text: str) -> Result:
     return _done(f"wrote `{text}` to `{path}`", path=path, text=text)
 
 
-@click.command("forward", context_settings={"ignore_unknown_options": True})
+@subcommand("forward", context_settings={"ignore_unknown_options": True})
 @click.argument("time", metavar="TIME")
-@common
-@pass_invocation
 def _forward(invocation: Invocation, time: str) -> Result:
     """Let TIME pass at once, such as `25m`: ages grow, quotas and watermarks are used."""
     machine = _machine(invocation)

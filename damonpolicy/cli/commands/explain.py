@@ -15,12 +15,14 @@ from damonpolicy.base.diagnostics import closest, did_you_mean
 from damonpolicy.base.errors import UsageError
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.cli import shipped
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options import names
 from damonpolicy.cli.show.output import Result
 from damonpolicy.kernel.damon.schema import pattern
+from damonpolicy.kernel.damon.view import Kdamond
 from damonpolicy.kernel.damon.words import FOREIGN, WORDS, elsewhere
 
+_CONTEXT = pattern(Kdamond().ops.path).rpartition("/")[0]
 _WIDTH = 80
 _MOST = 12
 """The most places to list; more than a screen holds are useless."""
@@ -41,10 +43,8 @@ class Key:
         return ".".join(self.path)
 
 
-@click.command("explain")
+@subcommand("explain")
 @click.argument("topic", metavar="KEY|CODE", shell_complete=names.topics)
-@common
-@pass_invocation
 def command(invocation: Invocation, topic: str) -> Result:
     """Explain a key or a word of policies, such as `quota.size` or `pageout`, or a finding.
 
@@ -183,7 +183,7 @@ def _lines(key: Key) -> list[str]:
     lines = [key.called, *_wrapped(key.what), *_wrapped(f"takes {key.takes}")]
     for word in WORDS:
         if _is(key, tuple(word.ours.split("."))):
-            file = word.kernel.replace("contexts/*/", "").replace("*", "N")
+            file = word.kernel.removeprefix(f"{_CONTEXT}/").replace("*", "N")
             lines.append(f"  kernel: {file}" + (f", damo: {word.damo}" if word.damo else ""))
     return lines
 

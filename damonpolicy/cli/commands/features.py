@@ -6,7 +6,7 @@ import click
 
 from damonpolicy.base.diagnostics import did_you_mean
 from damonpolicy.base.errors import UsageError
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options import names as complete
 from damonpolicy.cli.show.output import Result
 from damonpolicy.kernel.damon.capabilities import detect
@@ -15,10 +15,8 @@ from damonpolicy.plan.machine_state import retrieve
 _SIGNS = {"yes": "yes", "no": "no", "unknown": "?"}
 
 
-@click.command("features")
+@subcommand("features")
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.features)
-@common
-@pass_invocation
 def command(invocation: Invocation, names: tuple[str, ...]) -> Result:
     """List what this kernel can do, without writing anything to find out.
 

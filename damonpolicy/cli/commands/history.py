@@ -9,41 +9,32 @@ from typing import Any
 import click
 
 from damonpolicy.base.diagnostics import as_text
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options import names
 from damonpolicy.cli.show.output import Result
-from damonpolicy.engine.store import Store
-from damonpolicy.kernel.system.host import look
-from damonpolicy.observe.status.stored_state import Remembered
+from damonpolicy.cli.show.preview import looked_at
 
 
-@click.command("history")
+@subcommand("history")
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=names.policies)
-@common
-@pass_invocation
 def command(invocation: Invocation, names: Sequence[str]) -> Result:
     """List the generations, the newest last; those with some policies, if they are named.
 
     The one marked `now` is in force, the one marked `confirmed` comes back at boot.
     """
-    store = Remembered(Store(invocation.places()))
-    managed = store.managed(look(invocation.machine()).boot_id)
-    confirmed = store.confirmed()
+    session, store = looked_at(invocation)
+    confirmed, in_force = store.confirmed(), session.managed.generation
     rows = []
-    for number in sorted({*store.numbers(), managed.generation, confirmed} - {0}):
+    for number in sorted({*store.numbers(), in_force, confirmed} - {0}):
         generation = store.generation(number)
         if names and (generation is None or generation.policies.keys().isdisjoint(names)):
             continue
-        marks = [
-            mark
-            for mark, holds in (
-                ("now", number == managed.generation),
-                ("unconfirmed", generation is not None and generation.awaits),
-                ("confirmed", number == confirmed),
-                ("unreadable", generation is None),
-            )
-            if holds
-        ]
+        holds = {
+            "now": number == in_force,
+            "unconfirmed": generation is not None and generation.awaits,
+            "confirmed": number == confirmed,
+            "unreadable": generation is None,
+        }
         rows.append(
             {
                 "generation": number,
@@ -51,7 +42,7 @@ def command(invocation: Invocation, names: Sequence[str]) -> Result:
                 "reason": generation and generation.reason,
                 "kernel": generation and generation.release,
                 "policies": sorted(generation.policies) if generation else None,
-                "marks": marks,
+                "marks": [mark for mark, there in holds.items() if there],
             }
         )
     return Result(_text(rows), {"generations": rows}, diagnostics=store.found)

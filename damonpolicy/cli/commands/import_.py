@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from damonpolicy.base.errors import ExitCode, PolicyInvalid, UsageError
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.show.output import Result
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _EVERYTHING = "damon-next"
 """The emulated kernel on which the writes of files are played: it has all of DAMON's files."""
 
 
-@click.command("import")
+@subcommand("import")
 @click.argument("sources", nargs=-1, metavar="[SLOT...|FILE]")
 @click.option("--name", default="imported", metavar="NAME", help="the policy's name")
 @click.option(
@@ -35,8 +35,6 @@ _EVERYTHING = "damon-next"
     type=click.Choice(["paddr", "vaddr", "fvaddr"]),
     help="what a bare list of schemes is for; else all memory",
 )
-@common
-@pass_invocation
 def command(invocation: Invocation, sources: Sequence[str], name: str, ops: str | None) -> Result:
     """Print what the kernel is configured to, or a file of damo, as a policy.
 
@@ -67,9 +65,9 @@ def command(invocation: Invocation, sources: Sequence[str], name: str, ops: str 
 
 
 def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
-    from damonpolicy.engine.store import Store
+    from damonpolicy.cli.show.preview import looked_at
     from damonpolicy.kernel.damon.capabilities import detect
-    from damonpolicy.observe.status.stored_state import Remembered, unfinished
+    from damonpolicy.observe.status.stored_state import unfinished
     from damonpolicy.plan.machine_state import retrieve
     from damonpolicy.policy.importer.policy import policy
     from damonpolicy.policy.importer.replay import live
@@ -79,8 +77,8 @@ def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
     for slot in slots:
         if slot not in current.slots:
             raise UsageError(f"there is no slot {slot}", hint="`damonpolicy status` lists them")
-    store = Remembered(Store(invocation.places()))
-    managed = store.managed(current.host.boot_id)
+    session, store = looked_at(invocation)
+    managed = session.managed
     sources = _slots(current, managed, slots)
     given = {} if slots else live(machine, current.modules)
     if not sources and not given:
@@ -88,12 +86,8 @@ def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
         if current.modules:
             hint = f"{current.modules[0]} runs, which a policy has under `modules:`"
         raise UsageError("no kdamond is configured", hint=hint)
-    what = (
-        "live configuration of Linux"
-        if machine.name == "live"
-        else f"configuration of {machine.name}, Linux"
-    )
-    comments = [f"Imported from the {what} {current.host.release}."]
+    whose = "live configuration of" if machine.here else f"configuration of {machine.name},"
+    comments = [f"Imported from the {whose} Linux {current.host.release}."]
     if managed.settings:
         comments.append("Settings of our policies are not part of it: `damonpolicy status`.")
     comments += [
@@ -109,12 +103,13 @@ def _live(invocation: Invocation, slots: Sequence[int], name: str) -> Imported:
 
 def _slots(current: Current, managed: Managed, wanted: Sequence[int]) -> list[Source]:
     from damonpolicy.kernel.damon.tree import empty_slot
+    from damonpolicy.kernel.damon.view import Kdamond
     from damonpolicy.policy.importer.policy import Source
 
     result: list[Source] = []
     for slot in wanted or current.slots:
         tree = current.slot(slot)
-        if empty_slot(tree) or tree.get("contexts/nr_contexts") != "1":
+        if empty_slot(tree) or Kdamond(tree).contexts.text != "1":
             if wanted:
                 hint = "`damonpolicy status` shows what is"
                 raise UsageError(f"the kdamond of slot {slot} is not configured", hint=hint)
@@ -173,13 +168,11 @@ def _deployed(file: SourceFile, name: str, capabilities: Capabilities) -> Import
     listed, found = writes(file.name, file.text)
     made = played(listed, EmulatedMachine.create(_EVERYTHING), file.name)
     found += made.found
-    errors = any(each.severity == "error" for each in found)
-    if not made.sources and not made.modules and not errors:
-        raise UsageError(
-            f"`{file.name}` writes nothing to DAMON", hint="`damonpolicy import --help`"
-        )
-    if errors:
+    if any(each.severity == "error" for each in found):
         raise PolicyInvalid(diagnostics=found)
+    if not made.sources and not made.modules:
+        hint = "`damonpolicy import --help`"
+        raise UsageError(f"`{file.name}` writes nothing to DAMON", hint=hint)
     comments = [f"Imported from {os.path.basename(file.name)}."]
     result = policy(
         made.sources, name, capabilities, None, comments, modules=made.modules, spans=made.spans

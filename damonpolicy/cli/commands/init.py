@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from damonpolicy.base.diagnostics import did_you_mean
-from damonpolicy.base.errors import DamonPolicyError, UsageError, reason_of
+from damonpolicy.base.errors import UsageError
 from damonpolicy.cli import shipped
-from damonpolicy.cli.context import Invocation, common, pass_invocation
-from damonpolicy.cli.show.output import Result
+from damonpolicy.cli.context import Invocation, subcommand
+from damonpolicy.cli.options.names import completed
+from damonpolicy.cli.show.output import Result, write_file
 
 _SHIPPED, _BESIDE = "$schema=../schemas/", "$schema="
 
 
-def _complete(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
-    del context, parameter
-    return [name for name in shipped.policies() if name.startswith(text)]
-
-
-@click.command("init")
-@click.argument("name", required=False, shell_complete=_complete)
+@subcommand("init")
+@click.argument("name", required=False, shell_complete=completed(lambda _: shipped.policies()))
 @click.option(
     "-o", "--out", type=click.Path(), metavar="FILE", help="write here (- is standard output)"
 )
 @click.option("--force", is_flag=True, help="replace the file if it exists")
-@common
-@pass_invocation
 def command(invocation: Invocation, name: str | None, out: str | None, *, force: bool) -> Result:
     """Write the shipped policy NAME into NAME.yaml, for you to change.
 
@@ -54,29 +47,13 @@ def command(invocation: Invocation, name: str | None, out: str | None, *, force:
         raise UsageError(f"`{target}` is a directory", hint=f"`-o {target / name}.yaml`")
     beside = target.with_name(schema.name)
     try:
-        _write(target, text, replace=force)
+        write_file(target, text, 0o644, "w" if force else "x")
     except FileExistsError as error:
         raise UsageError(f"`{target}` exists", hint="`--force` replaces it") from error
     with suppress(FileExistsError):
-        _write(beside, schema.read_text(encoding="utf-8"))
+        write_file(beside, schema.read_text(encoding="utf-8"), 0o644, "x")
     data = {"file": str(target), "schema": str(beside)}
     return Result(f"{target}\n", data, changed=True, raw=True)
-
-
-def _write(path: Path, text: str, *, replace: bool = False) -> None:
-    """Write a file; raises FileExistsError, or DamonPolicyError for other failures."""
-    try:
-        with open(path, "w" if replace else "x", encoding="utf-8", opener=_ours) as stream:
-            stream.write(text)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise DamonPolicyError(f"cannot write `{path}`: {reason_of(error)}") from error
-
-
-def _ours(path: str, flags: int) -> int:
-    """Create a file that only we may write, whatever the umask: `apply` would refuse another."""
-    return os.open(path, flags, 0o644)
 
 
 def _first_line(path: Path) -> str:

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
-from damonpolicy.base.diagnostics import Diagnostic
-from damonpolicy.base.errors import DamonPolicyError, UsageError, reason_of
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.base.errors import DamonPolicyError, UsageError
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options import names
-from damonpolicy.cli.options.loading import monitor_option, policy_options, read
-from damonpolicy.cli.show.output import Result
-from damonpolicy.cli.show.preview import known, looked_at, previewed, shown, unsettled, without
+from damonpolicy.cli.options.loading import Named, policies
+from damonpolicy.cli.show.output import Result, write_file
+from damonpolicy.cli.show.preview import (
+    back,
+    known,
+    looked_at,
+    previewed,
+    shown,
+    unsettled,
+    without,
+)
 from damonpolicy.engine.prepare import prepare
-from damonpolicy.engine.session import Session
 from damonpolicy.kernel.damon.capabilities import detect
 from damonpolicy.plan import saved
-from damonpolicy.plan.ir import CompiledPolicy
 from damonpolicy.plan.machine_state import retrieve
 
 
-@click.command("plan")
-@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())
+@subcommand("plan")
 @click.option(
     "--remove",
     "removed",
@@ -51,12 +55,9 @@ from damonpolicy.plan.machine_state import retrieve
 @click.option("--takeover", is_flag=True, help="allow taking over someone else's slots")
 @click.option("--unfed", is_flag=True, help="allow goals that nothing feeds")
 @click.option("--served", is_flag=True, help="what the service would do, which feeds and follows")
-@policy_options
-@monitor_option
-@common
-@pass_invocation
+@policies(monitor=True)
 def command(
-    invocation: Invocation, /, paths: Sequence[str], generation: int | None, **options: Any
+    invocation: Invocation, named: Named, /, generation: int | None, **options: Any
 ) -> Result:
     """Show what `apply` would do, as a diff; writes nothing to the machine.
 
@@ -64,60 +65,47 @@ def command(
     service follows are planned as it would apply them.
     """
     removed = options["removed"]
-    if bool(paths) + bool(removed) + (generation is not None) != 1:
+    if bool(named.paths) + bool(removed) + (generation is not None) != 1:
         message = "`plan` takes either policies, `--remove NAME` or `--rollback GENERATION`"
         raise UsageError(message, hint="`damonpolicy plan ksm.yaml` plans a policy")
-    if paths:
-        return _policies(invocation, paths, options)
+    if named.paths:
+        return _policies(invocation, named, options)
     if options["out"] is not None:
         raise UsageError("only a plan of policies can be saved", hint="leave `--out` out")
-    found: list[Diagnostic] = []
-
-    def chosen(session: Session) -> tuple[Mapping[str, CompiledPolicy], Iterable[str]]:
-        if generation is None:
-            left, absent = without(session, removed)
-            found.extend(absent)
-            return left, ()
-        policies = session.policies_of(known(session, generation))
-        return policies, policies
-
-    result = previewed(invocation, chosen)
-    result.diagnostics = [*result.diagnostics, *found]
-    return result
+    if generation is None:
+        return previewed(invocation, lambda session: without(session, removed))
+    return previewed(invocation, lambda session: back(session, known(session, generation)))
 
 
-def _policies(invocation: Invocation, paths: Sequence[str], options: Mapping[str, Any]) -> Result:
+def _policies(invocation: Invocation, named: Named, options: Mapping[str, Any]) -> Result:
     from damonpolicy.plan.loops import carried
-    from damonpolicy.policy.compile.loading import Source, compile_on, located, wanted
+    from damonpolicy.policy.compile.cache import recalled
+    from damonpolicy.policy.compile.loading import located, refuse, wanted
 
     machine = invocation.machine()
-    loaded = read(
-        invocation, paths, options["settings"], options["variables"], machine,
-        monitor=options["monitor"],
-    )  # fmt: skip
+    given = named.read(invocation, machine)
     capabilities = detect(machine, retrieve(machine).tree)
-    owner = _service_of(invocation, paths, asked=options["served"])
+    owner = _service_of(invocation, named.paths, asked=options["served"])
     served = bool(owner)
-    compiled = compile_on(
-        [Source(loaded, owner or "hand")], machine, capabilities,
-        unfed=options["unfed"], served=served,
-    )  # fmt: skip
+    compiled = recalled(
+        given, machine, capabilities, owner=owner or "hand", unfed=options["unfed"], served=served
+    )
+    refuse(compiled.found)
     session, remembered = looked_at(invocation)
     managed = session.managed
     now = compiled.policies
     if served:
         now = {name: carried(managed.policies.get(name), each) for name, each in now.items()}
-    ends = "hand" if options["prune"] else owner if owner == _owner(paths) else ""
-    policies = wanted(managed, now, without=ends)
+    ends = "hand" if options["prune"] else owner if owner == _owner(named.paths) else ""
+    wished = wanted(managed, now, without=ends)
     with located(compiled.spans):
-        _, plan = prepare(
-            machine, managed, policies, now, takeover=options["takeover"], waits=served
-        )
+        _, plan = prepare(machine, managed, wished, now, takeover=options["takeover"], waits=served)
     if options["out"] is not None:
         if served:
             hint = "leave `--out` out: the service applies its files by itself"
             raise UsageError("a plan of the service's cannot be applied by hand", hint=hint)
-        _save(Path(options["out"]), saved.to_json(plan, capabilities.digest))
+        data = saved.to_json(plan, capabilities.digest)
+        write_file(Path(options["out"]), json.dumps(data, indent=1) + "\n", 0o600)
     result = shown(plan, managed, [*compiled.found, *unsettled(remembered, session)])
     if served and not options["served"]:
         result.text += "note: a service follows these files: this is what it would do\n"
@@ -142,17 +130,3 @@ def _service_of(invocation: Invocation, paths: Sequence[str], *, asked: bool) ->
             if all(each in followed or os.path.dirname(each) in followed for each in given):
                 return _owner(service["paths"])
     return _owner(paths) if asked else ""
-
-
-def _save(path: Path, data: object) -> None:
-    try:
-        with open(path, "w", encoding="utf-8", opener=_private) as stream:
-            stream.write(json.dumps(data, indent=1) + "\n")
-    except OSError as error:
-        message = f"cannot write `{path}`: {reason_of(error)}"
-        raise DamonPolicyError(message) from error
-
-
-def _private(path: str, flags: int) -> int:
-    """Create a file that only we may write, whatever the umask: `apply` would refuse another."""
-    return os.open(path, flags, 0o600)

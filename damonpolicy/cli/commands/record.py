@@ -8,27 +8,29 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from damonpolicy.base.diagnostics import Diagnostic, as_text
 from damonpolicy.base.errors import Busy, DamonPolicyError, ExitCode, KernelLacks, UsageError
+from damonpolicy.base.handlers import handled
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.base.units import UnitError, approximate_bytes, read_bytes, read_duration
-from damonpolicy.cli.context import Invocation, common, pass_invocation
-from damonpolicy.cli.options.gathered import gathered
+from damonpolicy.base.units import approximate_bytes, read_bytes, read_duration
+from damonpolicy.cli.context import Invocation, subcommand
+from damonpolicy.cli.options.quantities import quantity
 from damonpolicy.cli.show.output import Result
 
 if TYPE_CHECKING:
     from damonpolicy.kernel.system.machine import Machine
     from damonpolicy.observe.collect.running import Kdamond
     from damonpolicy.observe.collect.trace_events import Snapshot
-    from damonpolicy.observe.records.recording import Tally
+    from damonpolicy.observe.records.files import Tally
     from damonpolicy.observe.records.sink import Sink
     from damonpolicy.observe.status.stored_state import Remembered
 
-__all__ = ("FORMS", "command")
+__all__ = ("FORMS", "command", "some")
 
 FORMS = ("parquet", "damo", "damo-json", "perf-script")
 """Those of `observe.records.files.FORMS`, which is imported only where needed."""
@@ -44,21 +46,7 @@ _LOOK = 1.0
 """Seconds between two looks for kdamonds that have begun or ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
-    out: str
-    kdamond: str | None
-    source: str
-    interval: str
-    duration: str | None
-    count: int | None
-    max_size: str
-    keep: int | None
-    wanted: str | None
-    force: bool
-
-
-@click.command("record")
+@subcommand("record")
 @click.option("-o", "--out", default=_OUT, metavar="FILE", help="the file")
 @click.option("--kdamond", metavar="NAME", help="only this one")
 @click.option(
@@ -88,10 +76,7 @@ class _Options:
     help="what to write",
 )
 @click.option("--force", is_flag=True, help="overwrite an existing file")
-@common
-@pass_invocation
-@gathered(_Options)
-def command(invocation: Invocation, options: _Options) -> Result:
+def command(invocation: Invocation, **given: Any) -> Result:
     """Record what running kdamonds see, until Ctrl-C, a signal, `--for` or `--count`.
 
     Trace events tell all regions of each aggregation and disturb nothing. Looking at regions
@@ -101,10 +86,10 @@ def command(invocation: Invocation, options: _Options) -> Result:
     """
     from damonpolicy.base.atomic import Rotation
     from damonpolicy.engine.store import Store
-    from damonpolicy.observe.records.files import form_of
-    from damonpolicy.observe.records.recording import Tally, sink_of
+    from damonpolicy.observe.records.files import Tally, form_of, sink_of
     from damonpolicy.observe.status.stored_state import Remembered
 
+    options = SimpleNamespace(**given)
     out, keep, kdamond = options.out, options.keep, options.kdamond or ""
     every = _seconds("--interval", options.interval)
     most = _seconds("--for", options.duration) if options.duration else None
@@ -123,7 +108,7 @@ def command(invocation: Invocation, options: _Options) -> Result:
         sys.stderr.write(as_text([f"recording into {out}{ends}"]))
         sys.stderr.flush()
     with _stopping() as stop, sink:
-        until = _Until(machine, stop, most, _Progress(sink))
+        until = _Until(machine, stop, most, sink)
         tally = Tally(sink, options.count or 0)
         if _traced(machine, options.source):
             notes += _trace(machine, store, kdamond, tally, until)
@@ -148,20 +133,14 @@ def command(invocation: Invocation, options: _Options) -> Result:
 
 
 def _seconds(option: str, text: str) -> float:
-    try:
-        seconds = read_duration(text) / 1e6
-    except UnitError as error:
-        raise UsageError(f"`{option} {text[:40]}`: {error}", hint=error.hint) from error
+    seconds = quantity(read_duration, text, f"{option} {text[:40]}") / 1e6
     if seconds <= 0:
         raise UsageError(f"`{option} {text[:40]}` is no time", hint=f"write `{option} 1s`")
     return seconds
 
 
 def _size(text: str) -> int:
-    try:
-        size = read_bytes(text)
-    except UnitError as error:
-        raise UsageError(f"`--max-size {text[:40]}`: {error}", hint=error.hint) from error
+    size = quantity(read_bytes, text, f"--max-size {text[:40]}")
     if not size:
         raise UsageError("`--max-size 0` holds nothing", hint="write `--max-size 256MiB`")
     return size
@@ -181,33 +160,8 @@ def _stopping() -> Iterator[Callable[[], bool]]:
     """Note signals that end a recording, so that it ends with a complete file."""
     heard: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    previous = {
-        each: signal.signal(each, lambda number, _: heard.append(number)) for each in numbers
-    }
-    try:
+    with handled(dict.fromkeys(numbers, lambda number, _: heard.append(number))):
         yield lambda: bool(heard)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-class _Progress:
-    """One line on a terminal."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._due = 0.0
-
-    def show(self) -> None:
-        if sys.stderr.isatty() and time.monotonic() >= self._due:
-            self._due = time.monotonic() + _LOOK
-            sys.stderr.write(f"\r\x1b[K{_counted(self._sink)}, Ctrl-C ends it")
-            sys.stderr.flush()
-
-    def clear(self) -> None:
-        if self._due:
-            sys.stderr.write("\r\x1b[K")
-            self._due = 0.0
 
 
 _INSTANT = 1e-9
@@ -216,13 +170,14 @@ _INSTANT = 1e-9
 
 @dataclass(slots=True)
 class _Until:
-    """The time limit of a recording: ``most`` seconds after it began."""
+    """The time limit of a recording, ``most`` seconds after it began, and its line on a terminal."""
 
     machine: Machine
     stop: Callable[[], bool]
     most: float | None
-    progress: _Progress
+    sink: Sink
     _begun: float | None = None
+    _due: float = 0.0
 
     def begin(self) -> None:
         """Start the clock: importing and opening are done."""
@@ -234,12 +189,21 @@ class _Until:
 
     def left(self) -> float:
         """Return the longest wait before the next look, 0 if the recording is over."""
-        self.progress.show()
+        if sys.stderr.isatty() and time.monotonic() >= self._due:
+            self._due = time.monotonic() + _LOOK
+            sys.stderr.write(f"\r\x1b[K{_counted(self.sink)}, Ctrl-C ends it")
+            sys.stderr.flush()
         rest = _SLICE if self.most is None else min(self.most - self.lasted(), _SLICE)
         if self.stop() or rest < _INSTANT:
-            self.progress.clear()
+            self.clear()
             return 0.0
         return rest
+
+    def clear(self) -> None:
+        """Clear the line on the terminal."""
+        if self._due:
+            sys.stderr.write("\r\x1b[K")
+            self._due = 0.0
 
 
 def _kdamonds(machine: Machine, store: Remembered, wanted: str) -> list[Kdamond]:
@@ -298,7 +262,7 @@ def _trace(
                 if not traced.kdamonds:
                     notes.append("no kdamond runs any more")
                     break
-        until.progress.clear()
+        until.clear()
         _add(tally, traced.finish())
         lost, broken = traced.assembler.lost, traced.assembler.broken
     if lost:
@@ -322,7 +286,7 @@ def _look(
             looks += 1
             late += max(machine.monotonic() - due - every, 0.0)
             if tally.enough([each[0] for each in found]):
-                until.progress.clear()
+                until.clear()
                 break
             due = max(due + every, machine.monotonic())
         left = until.left()
@@ -370,18 +334,19 @@ def _tried(machine: Machine, store: Remembered, wanted: str) -> list[Snapshot]:
     return found
 
 
-def _some(number: int, what: str) -> str:
+def some(number: int, what: str) -> str:
+    """Return a number of things in words."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _counted(sink: Sink) -> str:
-    return f"{_some(sink.kept.snapshots, 'snapshot')}, {_some(sink.kept.regions, 'region')}"
+    return f"{some(sink.kept.snapshots, 'snapshot')}, {some(sink.kept.regions, 'region')}"
 
 
 def _summary(sink: Sink, lasted: float, notes: list[str]) -> str:
     lines = [f"{_counted(sink)} in {lasted:.1f} s"]
     if discarded := sink.rotation.discarded.snapshots:
-        lines.append(f"{_some(discarded, 'snapshot')} discarded: `--keep` left no more files")
+        lines.append(f"{some(discarded, 'snapshot')} discarded: `--keep` left no more files")
     lines += [f"  {name} ({approximate_bytes(os.path.getsize(name))})" for name in sink.names]
     lines += [f"note: {each}" for each in notes]
     return as_text(lines)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import click
 
 from damonpolicy.base.diagnostics import as_text
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.show.output import Result
 from damonpolicy.engine.session import changing
 
 
-@click.command("recover")
+@subcommand("recover")
 @click.option("--wait", is_flag=True, help="wait while another damonpolicy changes the machine")
 @click.option("--overwrite", is_flag=True, help="put back what someone else wrote, too")
-@common
-@pass_invocation
 def command(invocation: Invocation, *, wait: bool, overwrite: bool) -> Result:
     """End a transaction that was interrupted: complete it, or put everything back.
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
 
 from damonpolicy.base.errors import UsageError
-from damonpolicy.cli.context import Invocation, common, pass_invocation
-from damonpolicy.cli.options.loading import policy_options, read
+from damonpolicy.cli.context import Invocation, subcommand
+from damonpolicy.cli.options.loading import Named, policies
 from damonpolicy.cli.show.output import Result
 
 if TYPE_CHECKING:
@@ -18,23 +18,13 @@ if TYPE_CHECKING:
     from damonpolicy.plan.ir import CompiledPolicy
 
 
-@click.command("render")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path())
+@subcommand("render")
 @click.option("--script", is_flag=True, help="as a shell script, as without an option")
 @click.option("--cmdline", is_flag=True, help="as parameters of the kernel")
 @click.option("--unfed", is_flag=True, help="allow goals that nothing feeds")
-@policy_options
-@common
-@pass_invocation
+@policies(required=True)
 def command(
-    invocation: Invocation,
-    paths: Sequence[str],
-    *,
-    script: bool,
-    cmdline: bool,
-    unfed: bool,
-    settings: Sequence[str],
-    variables: Sequence[str],
+    invocation: Invocation, named: Named, *, script: bool, cmdline: bool, unfed: bool
 ) -> Result:
     """Print policies in a form that needs no damonpolicy, as for an image or an initramfs.
 
@@ -46,22 +36,23 @@ def command(
     from damonpolicy.kernel.damon.modules import watched
     from damonpolicy.plan import deployment
     from damonpolicy.plan.machine_state import retrieve
-    from damonpolicy.policy.compile.loading import Source, compile_on, located
+    from damonpolicy.policy.compile.cache import recalled
+    from damonpolicy.policy.compile.loading import located, refuse
 
     if script and cmdline:
         raise UsageError("`render` makes a script or parameters", hint="take one of the options")
     machine = invocation.machine()
-    loaded = read(invocation, paths, settings, variables, machine)
+    given = named.read(invocation, machine)
     capabilities = detect(machine, retrieve(machine).tree)
-    compiled = compile_on([Source(loaded, "hand")], machine, capabilities, unfed=unfed)
-    policies = compiled.policies
-    files = {path for policy in policies.values() for path in policy.settings}
+    compiled = recalled(given, machine, capabilities, unfed=unfed)
+    refuse(compiled.found)
+    files = {path for policy in compiled.policies.values() for path in policy.settings}
     current = retrieve(machine, files | watched(files))
     with located(compiled.spans):
         if cmdline:
-            text = deployment.cmdline(policies, current)
+            text = deployment.cmdline(compiled.policies, current)
         else:
-            text = deployment.script(policies, _bound(policies, machine), current)
+            text = deployment.script(compiled.policies, _bound(compiled.policies, machine), current)
     return Result(
         text,
         {"cmdline" if cmdline else "script": text},

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 
 import click
 
 from damonpolicy.cli.context import common
-from damonpolicy.cli.groups import Group
+from damonpolicy.cli.groups import Group, imported
 
 __all__ = ("REPORTS", "command")
 
@@ -23,15 +22,13 @@ REPORTS: Mapping[str, str] = {
 """Every report and its summary."""
 
 
-def _find(name: str) -> click.Command:
-    found: click.Command = importlib.import_module(
-        f"damonpolicy.cli.commands.reports.{name}"
-    ).command
-    return found
-
-
 @click.group(
-    "report", cls=Group, texts=REPORTS, find=_find, title="Reports", missing="there is no report"
+    "report",
+    cls=Group,
+    texts=REPORTS,
+    find=lambda name: imported(f"reports.{name}"),
+    title="Reports",
+    missing="there is no report",
 )
 @common
 def command() -> None:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 import click
 
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options import names
-from damonpolicy.cli.options.confirmation import awaiting, confirmation, guard
+from damonpolicy.cli.options.confirmation import confirmation, terms
 from damonpolicy.cli.options.loading import compiled_before
-from damonpolicy.cli.service import beside
 from damonpolicy.cli.show.output import Result, notes
-from damonpolicy.cli.show.preview import dry_run, known, previewed
+from damonpolicy.cli.show.preview import back, done, dry_run, known, previewed
 from damonpolicy.engine.session import Session, changing
-from damonpolicy.engine.transaction import Terms
-from damonpolicy.plan.ir import CompiledPolicy
-from damonpolicy.plan.show import render
 
 
-@click.command("rollback")
+@subcommand("rollback")
 @click.argument(
     "generation",
     required=False,
@@ -29,8 +23,6 @@ from damonpolicy.plan.show import render
 @dry_run
 @click.option("--confirm-within", metavar="TIME", help="go on again unless confirmed in time")
 @click.option("--wait", is_flag=True, help="wait while another damonpolicy changes the machine")
-@common
-@pass_invocation
 def command(
     invocation: Invocation,
     generation: int | None,
@@ -45,36 +37,24 @@ def command(
     and never was is gone back to only by its number.
     """
     within = confirmation(confirm_within)
+
+    def chosen(session: Session) -> int:
+        return session.previous() if generation is None else known(session, generation)
+
     if dry_run:
-
-        def chosen(session: Session) -> tuple[Mapping[str, CompiledPolicy], Iterable[str]]:
-            number = session.previous() if generation is None else known(session, generation)
-            policies = session.policies_of(number)
-            return policies, policies
-
-        return previewed(invocation, chosen)
+        return previewed(invocation, lambda session: back(session, chosen(session)))
     with changing(invocation.machine(), invocation.places(), wait=wait, settle=True) as session:
         if session.expired and generation is None:
             return Result(notes(session), {"generation": session.managed.generation}, changed=True)
-        number = session.previous() if generation is None else known(session, generation)
+        number = chosen(session)
         if session.awaits(number):
             session.remarks.append(f"generation {number} was never confirmed")
         with compiled_before(invocation, lambda: session.store.generation(number).policies):
-            plan, changed = session.roll_back(
-                number,
-                Terms(
-                    f"rollback to generation {number}",
-                    confirm_within=within,
-                    guard=guard(invocation) if within is not None else None,
-                ),
-            )
-        text = notes(session) + render.render(plan, changes=changed)
-        if changed:
-            now = session.managed.generation
-            text += f"\nBack to generation {number}, verified, as generation {now}.\n"
-            text += awaiting(within)
-            text += beside(session.machine, session.store.places)
-        elif session.managed.pending is not None:
-            text += f"\nGeneration {session.managed.generation} still waits to be confirmed.\n"
-        data = {**render.to_json(plan), "generation": session.managed.generation}
-        return Result(text, data, changed=changed)
+            how = terms(invocation, f"rollback to generation {number}", within)
+            plan, changed = session.roll_back(number, how)
+        what = f"Back to generation {number}, verified,"
+        result = done(session, plan, what, changed=changed, within=within, served=True)
+        if not changed and session.managed.pending is not None:
+            number = session.managed.generation
+            result.text += f"\nGeneration {number} still waits to be confirmed.\n"
+        return result

@@ -6,17 +6,17 @@ import os
 import re
 import shlex
 import signal
-from collections.abc import Sequence
 
 import click
 
 from damonpolicy.base import etc
 from damonpolicy.base.diagnostics import closest
 from damonpolicy.base.errors import UsageError
-from damonpolicy.base.units import UnitError, read_duration
+from damonpolicy.base.units import read_duration
 from damonpolicy.cli import shipped
-from damonpolicy.cli.context import Invocation, common, pass_invocation
-from damonpolicy.cli.options.loading import policy_options
+from damonpolicy.cli.context import Invocation, subcommand
+from damonpolicy.cli.options.loading import Named, policies
+from damonpolicy.cli.options.quantities import quantity
 from damonpolicy.cli.show.output import Result
 from damonpolicy.engine.lock import SERVICE, exclusive
 from damonpolicy.engine.signals import ignored
@@ -25,8 +25,7 @@ _PLAIN = r"[A-Za-z0-9_][\w. -]*"
 _EXIT = click.Choice(["keep", "remove"])
 
 
-@click.command("run")
-@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())
+@subcommand("run")
 @click.option(
     "--on-exit", type=_EXIT, default="keep", help="what happens to the policies at the end"
 )
@@ -36,17 +35,9 @@ _EXIT = click.Choice(["keep", "remove"])
 @click.option(
     "--metrics", metavar="ADDRESS:PORT", help="serve metrics for Prometheus on this address"
 )
-@policy_options
-@common
-@pass_invocation
+@policies()
 def command(
-    invocation: Invocation,
-    paths: Sequence[str],
-    on_exit: str,
-    debounce: str,
-    metrics: str | None,
-    settings: Sequence[str],
-    variables: Sequence[str],
+    invocation: Invocation, named: Named, on_exit: str, debounce: str, metrics: str | None
 ) -> Result:
     """Keep the machine under the policies of files and directories, until it is stopped.
 
@@ -57,38 +48,26 @@ def command(
     ends the service.
     """
     with ignored(signal.SIGHUP):  # the start does what the signal asks for anyway
-        return _run(invocation, paths, on_exit, debounce, metrics, settings, variables)
+        from damonpolicy.daemon.app import Wishes, serve
+        from damonpolicy.daemon.files import unknown
 
+        if not (invocation.verbosity or invocation.log_format or invocation.quiet):
+            from damonpolicy.cli.logs import configure
 
-def _run(
-    invocation: Invocation,
-    paths: Sequence[str],
-    on_exit: str,
-    debounce: str,
-    metrics: str | None,
-    settings: Sequence[str],
-    variables: Sequence[str],
-) -> Result:
-    from damonpolicy.daemon.app import Wishes, serve
-    from damonpolicy.daemon.sources import unknown
-
-    if not (invocation.verbosity or invocation.log_format or invocation.quiet):
-        from damonpolicy.cli.logs import configure
-
-        configure(verbosity=1, form="text")
-    places = invocation.places()
-    with exclusive(places.service_lock, wait=False, held=SERVICE):
-        if mistyped := unknown(paths, places):
-            raise UsageError(f"there is no `{mistyped[0][:200]}`", hint=_nearest(mistyped[0]))
-        wishes = Wishes(
-            variables=variables,
-            settings=settings,
-            debounce=_seconds(debounce),
-            remove=on_exit == "remove",
-            metrics=metrics or "",
-        )
-        changed = serve(invocation.machine(), places, paths or etc.POLICIES, wishes)
-    return Result(data={"removed": changed}, changed=changed)
+            configure(verbosity=1, form="text")
+        places = invocation.places()
+        with exclusive(places.service_lock, wait=False, held=SERVICE):
+            if mistyped := unknown(named.paths, places):
+                raise UsageError(f"there is no `{mistyped[0][:200]}`", hint=_nearest(mistyped[0]))
+            wishes = Wishes(
+                variables=named.variables,
+                settings=named.settings,
+                debounce=quantity(read_duration, debounce, f"--debounce {debounce[:40]}") / 1e6,
+                remove=on_exit == "remove",
+                metrics=metrics or "",
+            )
+            changed = serve(invocation.machine(), places, named.paths or etc.POLICIES, wishes)
+        return Result(data={"removed": changed}, changed=changed)
 
 
 def _nearest(path: str) -> str:
@@ -105,10 +84,3 @@ def _nearest(path: str) -> str:
     if stem != name or not os.path.isdir(parent or ".") or not re.fullmatch(_PLAIN, name):
         return "`damonpolicy init` lists the shipped policies and writes one"
     return f"`mkdir {shlex.quote(path)}`"
-
-
-def _seconds(text: str) -> float:
-    try:
-        return read_duration(text) / 1e6
-    except UnitError as error:
-        raise UsageError(f"`--debounce {text[:40]}`: {error}", hint=error.hint) from error

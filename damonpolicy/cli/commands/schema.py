@@ -9,25 +9,23 @@ from pathlib import Path
 import click
 
 from damonpolicy.base.errors import UsageError
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
+from damonpolicy.cli.options.names import completed
 from damonpolicy.cli.show.output import Result
 
 
-def _complete(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
+@completed
+def _next(context: click.Context) -> list[str]:
     """Return the next words: a command of a group has two."""
-    del parameter
     from damonpolicy.cli.shipped import output_schemas
 
     before = list(context.params.get("what") or ())
     lines = (["output", *name.split()] for name in output_schemas())
-    found = {line[len(before)] for line in lines if line[: len(before)] == before != line}
-    return sorted(each for each in found if each.startswith(text))
+    return sorted({line[len(before)] for line in lines if line[: len(before)] == before != line})
 
 
-@click.command("schema")
-@click.argument("what", nargs=-1, metavar="[output COMMAND]", shell_complete=_complete)
-@common
-@pass_invocation
+@subcommand("schema")
+@click.argument("what", nargs=-1, metavar="[output COMMAND]", shell_complete=_next)
 def command(invocation: Invocation, what: Sequence[str]) -> Result:
     """Print the JSON Schema of policies, for editors and other checkers.
 

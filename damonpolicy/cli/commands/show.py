@@ -5,18 +5,16 @@ from __future__ import annotations
 import click
 
 from damonpolicy.base.diagnostics import as_text
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options import names
-from damonpolicy.cli.options.applied import not_applied
+from damonpolicy.cli.options.names import not_applied
 from damonpolicy.cli.show.output import Result
 from damonpolicy.cli.show.preview import known, looked_at
 from damonpolicy.plan.ir import CompiledPolicy
 
 
-@click.command("show")
+@subcommand("show")
 @click.argument("what", metavar="NAME|GENERATION", shell_complete=names.shown)
-@common
-@pass_invocation
 def command(invocation: Invocation, what: str) -> Result:
     """Print the text of an applied policy, or of all policies of a generation.
 

@@ -11,13 +11,12 @@ import click
 from damonpolicy.base.diagnostics import Diagnostic, as_text
 from damonpolicy.base.errors import Busy
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options import names
-from damonpolicy.cli.options.applied import not_applied
+from damonpolicy.cli.options.names import not_applied
 from damonpolicy.cli.service import served
-from damonpolicy.cli.show.goals import goal_name, known, measure, unfed
+from damonpolicy.cli.show.goals import goal_name, known, loop_lines, loops, measure, unfed
 from damonpolicy.cli.show.kdamond_text import kdamond_lines
-from damonpolicy.cli.show.loops import loop_lines, loops
 from damonpolicy.cli.show.output import Result
 from damonpolicy.engine.store import Store
 from damonpolicy.kernel.system.host import look
@@ -25,7 +24,7 @@ from damonpolicy.kernel.system.machine import read_or
 from damonpolicy.observe.collect.modules import ModuleStatus
 from damonpolicy.observe.collect.modules import look as look_at_modules
 from damonpolicy.observe.status import document as status
-from damonpolicy.observe.status.stored_state import Remembered, unsettled
+from damonpolicy.observe.status.stored_state import Remembered, unsettled, warning
 from damonpolicy.observe.watermarks import free_memory
 from damonpolicy.plan.machine_state import Current, retrieve
 from damonpolicy.plan.show.texts import setting_text
@@ -37,11 +36,9 @@ if TYPE_CHECKING:
 _ASLEEP = "the numbers are old: watermarks may keep it asleep, and the service does not wake it"
 
 
-@click.command("status")
+@subcommand("status")
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=names.policies)
 @click.option("--update", is_flag=True, help="ask our kdamonds for fresh numbers first")
-@common
-@pass_invocation
 def command(invocation: Invocation, names: Sequence[str], *, update: bool) -> Result:
     """Show what runs, whose it is, and what it did so far.
 
@@ -154,9 +151,7 @@ def _about(names: Sequence[str], managed: Managed) -> Callable[[str], bool]:
 
     Raises UsageError for unknown names.
     """
-    kdamonds = [
-        f"{each.name}/{k.name}" for each in managed.policies.values() for k in each.kdamonds
-    ]
+    kdamonds = [k.full_name for each in managed.policies.values() for k in each.kdamonds]
     applied = [*managed.policies, *kdamonds]
     for name in names:
         if name not in applied:
@@ -173,9 +168,8 @@ def _now(session: Session) -> dict[int, Sequence[Any]]:
     found: dict[int, Sequence[Any]] = {}
     for each in running(retrieve(session.machine), session.managed):
         if each.ours:
-            with suppress(
-                Busy
-            ):  # it has given its numbers: only the current selection stays unknown
+            # one that is busy has given its numbers: only the current selection stays unknown
+            with suppress(Busy):
                 found[each.slot] = live.now(session.machine, each)
     return found
 
@@ -310,9 +304,7 @@ def _cgroups(drift: Sequence[status.Drift]) -> list[Diagnostic]:
     gone = "`damonpolicy apply` commits it once it is back; `when_absent: wait` does without it"
     made = "`damonpolicy apply` commits what is there now; the service does so by itself"
     return [
-        Diagnostic.warning(
-            "DP0650", None, f"{each.where}: {each.said}", hint=gone if each.gone else made
-        )
+        warning("DP0650", f"{each.where}: {each.said}", gone if each.gone else made)
         for each in drift
         if each.said
     ]
@@ -326,12 +318,10 @@ def _findings(
     drifted += sum(each["drifted"] for each in data["settings"])
     if drifted:
         message = f"{drifted} files are not what was committed last"
-        hint = "`damonpolicy diff` shows them"
-        found.append(Diagnostic.warning("DP0614", None, message, hint=hint))
+        found.append(warning("DP0614", message, "`damonpolicy diff` shows them"))
     found += unsettled(store, managed, now)
     now_in_force = store.generation(managed.generation)
     if now_in_force is not None and now_in_force.instead_of:
         message = f"generation {now_in_force.instead_of} was not confirmed in time, and is undone"
-        hint = "apply it again, and confirm in time"
-        found.append(Diagnostic.warning("DP0613", None, message, hint=hint))
+        found.append(warning("DP0613", message, "apply it again, and confirm in time"))
     return [*store.found, *found]

@@ -5,20 +5,16 @@ from __future__ import annotations
 import click
 
 from damonpolicy.base.errors import UsageError
-from damonpolicy.cli.context import Invocation, common, pass_invocation
-from damonpolicy.cli.service import beside
-from damonpolicy.cli.show.output import Result, notes
-from damonpolicy.cli.show.preview import dry_run, previewed
+from damonpolicy.cli.context import Invocation, subcommand
+from damonpolicy.cli.show.output import Result
+from damonpolicy.cli.show.preview import done, dry_run, previewed
 from damonpolicy.engine.session import changing
-from damonpolicy.plan.show import render
 
 
-@click.command("stop")
+@subcommand("stop")
 @click.option("--all", "everything", is_flag=True, help="end all policies, whoever applied them")
 @dry_run
 @click.option("--wait", is_flag=True, help="wait while another damonpolicy changes the machine")
-@common
-@pass_invocation
 def command(invocation: Invocation, *, everything: bool, dry_run: bool, wait: bool) -> Result:
     """End all policies and put all settings back; kdamonds of someone else go on.
 
@@ -26,15 +22,9 @@ def command(invocation: Invocation, *, everything: bool, dry_run: bool, wait: bo
     `python -m damonpolicy.engine.recover --stop-all` does the same.
     """
     if not everything:
-        hint = "`damonpolicy remove NAME` ends one policy"
-        raise UsageError("`stop` needs `--all`", hint=hint)
+        raise UsageError("`stop` needs `--all`", hint="`damonpolicy remove NAME` ends one policy")
     if dry_run:
-        return previewed(invocation, lambda _: ({}, ()))
+        return previewed(invocation, lambda _: ({}, (), ()))
     with changing(invocation.machine(), invocation.places(), wait=wait, settle=True) as session:
         plan, changed = session.stop_all()
-        text = notes(session) + render.render(plan, changes=changed)
-        if changed:
-            text += f"\nStopped and verified as generation {session.managed.generation}.\n"
-            text += beside(session.machine, session.store.places)
-        data = {**render.to_json(plan), "generation": session.managed.generation}
-        return Result(text, data, changed=changed)
+        return done(session, plan, "Stopped and verified", changed=changed, served=True)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import DamonPolicyError, UsageError
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options.quantities import duration
 from damonpolicy.cli.service import served
 from damonpolicy.cli.show.goals import known, measure, unfed
@@ -27,7 +26,7 @@ from damonpolicy.observe.collect.modules import look as look_at_modules
 from damonpolicy.observe.collect.running import Kdamond, running
 from damonpolicy.observe.regions import Series
 from damonpolicy.observe.status import document as status
-from damonpolicy.observe.status.scene import Scene
+from damonpolicy.observe.status.live_view import Scene
 from damonpolicy.observe.status.stored_state import Remembered
 from damonpolicy.observe.watermarks import free_memory
 from damonpolicy.plan.machine_state import Current, retrieve
@@ -39,18 +38,15 @@ _LEAST = 100_000
 """Microseconds; looking more often would keep DAMON's lock busy."""
 _MOMENT = 1.0
 """Seconds for which others can repeatedly do without DAMON's files."""
-_PAUSE = "contexts/0/pause"
 _SHORT = 2.0
 """The longest aggregation, in seconds, to wait for."""
 
 
-@click.command("top")
+@subcommand("top")
 @click.option(
     "--interval", metavar="TIME", default="2s", callback=duration, help="time between two readings"
 )
 @click.option("--kdamond", metavar="NAME", help="begin with this one")
-@common
-@pass_invocation
 def command(invocation: Invocation, *, interval: int, kdamond: str | None) -> Result:
     """Watch kdamonds, their schemes and goals, and regions by temperature, on the terminal.
 
@@ -77,7 +73,7 @@ def command(invocation: Invocation, *, interval: int, kdamond: str | None) -> Re
             pass  # a change that has to be ended first is reported before the screen is taken
     reader = Reader(machine, places)
     reader.named = reader.find(kdamond) if kdamond else None
-    log.set_sink(_unheard)  # progress and logs would be drawn over the screen
+    log.set_sink(lambda *_: None)  # progress and logs would be drawn over the screen
     screen = Top(reader.look, interval / 1e6, reader.named)
     try:
         screen.run()
@@ -86,11 +82,6 @@ def command(invocation: Invocation, *, interval: int, kdamond: str | None) -> Re
     if screen.interrupted:
         raise KeyboardInterrupt
     return Result(raw=True)
-
-
-def _unheard(level: log.Level, event: str, values: dict[str, Any]) -> None:
-    """Drop log events."""
-    del level, event, values
 
 
 class Reader:
@@ -118,9 +109,10 @@ class Reader:
         why = self._why_not(kdamond, willing=willing)
         key = (kdamond.slot, kdamond.pid)
         asked: set[str] = set()
+        quick = kdamond.intervals.sample / 1e6 <= _MOMENT  # it answers once per sampling interval
         if not self._machine.writable:
             self._told[key] = live.read(self._machine, kdamond)
-        elif self._may_be_asked(kdamond) and (not why or _quick(kdamond) or willing):
+        elif self._may_be_asked(kdamond) and (not why or quick or willing):
             with looking(self._machine, self._places) as session:
                 if not why:
                     self._told[key] = live.look(self._machine, kdamond)
@@ -157,7 +149,7 @@ class Reader:
 
     def _watch(self, kdamond: Kdamond) -> bool:
         """Take a kdamond's regions from its trace events; return whether there were any."""
-        paused = kdamond.tree.get(_PAUSE) == "Y"  # and so emits none
+        paused = kdamond.files.paused.yes  # and so emits none
         short = kdamond.intervals.aggregation / 1e6 <= _SHORT
         if paused or not short or not trace_events.possible(self._machine):
             return False
@@ -198,8 +190,3 @@ class Reader:
         if not why and seconds > _MOMENT and not willing:
             why = f"asking would hold DAMON's lock for up to {seconds:.1f}s: key l asks once"
         return why
-
-
-def _quick(kdamond: Kdamond) -> bool:
-    """Return whether it answers quickly: it does so once per sampling interval."""
-    return kdamond.intervals.sample / 1e6 <= _MOMENT

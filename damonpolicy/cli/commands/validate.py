@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,49 +11,44 @@ import click
 
 from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.errors import DamonPolicyError, ExitCode
-from damonpolicy.cli.context import Invocation, common, pass_invocation
-from damonpolicy.cli.options.loading import monitor_option, policy_options, read
+from damonpolicy.cli.context import Invocation, subcommand
+from damonpolicy.cli.options.loading import Named, policies
 from damonpolicy.cli.show.output import Result
 
 if TYPE_CHECKING:
     from damonpolicy.kernel.system.machine import Machine
     from damonpolicy.plan.ir import CompiledPolicy
-    from damonpolicy.policy.compile.policies import Loaded, Spans
+    from damonpolicy.policy.compile.loading import Compiled
+    from damonpolicy.policy.compile.policies import Spans
 
 
-@click.command("validate")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path())
+@subcommand("validate", findings=True, kernels=True)
 @click.option("--strict", is_flag=True, help="treat warnings as errors")
-@policy_options
-@monitor_option
-@functools.partial(common, findings=True, kernels=True)
-@pass_invocation
-def command(
-    invocation: Invocation,
-    paths: Sequence[str],
-    settings: Sequence[str],
-    variables: Sequence[str],
-    *,
-    monitor: bool,
-    strict: bool,
-) -> Result:
+@policies(required=True, monitor=True)
+def command(invocation: Invocation, named: Named, *, strict: bool) -> Result:
     """Check policies: everything that can be known without touching the machine.
 
     With `--kernel emulated:VERSION` (or $DAMONPOLICY_KERNEL) also whether that kernel can do it;
     with `--kernel live`, whether this one can. With `--machine FILE` or `--root DIR` also whether
     the processes, cgroups and nodes are there that are named.
     """
-    kernels = invocation.kernels or (_named(invocation),)
+    from damonpolicy.kernel.damon.capabilities import detect
+    from damonpolicy.kernel.damon.tree import snapshot
+    from damonpolicy.policy.compile.cache import recalled
+
+    alone = invocation.kernel or os.environ.get("DAMONPOLICY_KERNEL")
+    kernels = dict.fromkeys(invocation.kernels or (alone,))
+    given = named.read(invocation, None)
     by_kernel: list[list[Diagnostic]] = []
-    loaded: Loaded | None = None
-    for kernel in dict.fromkeys(kernels):
+    names: Sequence[str] = ()
+    for kernel in kernels:
         machine = _machine(invocation, kernel)
         known = machine if invocation.description or invocation.root else None
-        if loaded is None or known is not None:  # standard input can be read only once
-            loaded = read(invocation, paths, settings, variables, known, monitor=monitor)
-        by_kernel.append([*loaded.found, *_for_kernel(machine, known, loaded)])
-    assert loaded is not None
-    found = _together(dict.fromkeys(kernels), by_kernel)
+        capabilities = None if machine is None else detect(machine, snapshot(machine))
+        compiled = recalled(given, known, capabilities, unfed=True, served=True)
+        names = compiled.names
+        by_kernel.append([*compiled.found] if known is None else _known(known, compiled))
+    found = _together(kernels, by_kernel)
     if strict:
         found = [
             Diagnostic.error(each.code, each.span, each.message, hint=each.hint)
@@ -67,23 +61,17 @@ def command(
     if errors:
         unsupported = all(each.unsupported for each in errors)
         code = ExitCode.UNSUPPORTED if unsupported else ExitCode.INVALID
-    names = [name for read, _ in loaded.reads if (name := read.policy.known("name"))]
     result = Result(exit_code=code, diagnostics=found, texts=invocation.texts)
-    result.data = {"policies": names, "errors": len(errors)}
+    result.data = {"policies": list(names), "errors": len(errors)}
     if not errors:
         many = f"{len(names)} policies are" if len(names) != 1 else f"`{names[0]}` is"
-        on = " and ".join(filter(None, dict.fromkeys(kernels)))
+        on = " and ".join(filter(None, kernels))
         result.text = f"{many} valid{f' on {on}' if on else ''}\n"
     return result
 
 
-def _named(invocation: Invocation) -> str | None:
-    return invocation.kernel or os.environ.get("DAMONPOLICY_KERNEL")
-
-
-def _together(kernels: Iterable[str | None], found: list[list[Diagnostic]]) -> list[Diagnostic]:
+def _together(names: Collection[str | None], found: list[list[Diagnostic]]) -> list[Diagnostic]:
     """Merge the findings for several kernels; one that is not on all of them names its kernels."""
-    names = list(kernels)
     on: dict[Diagnostic, list[str]] = {}
     for kernel, each in zip(names, found, strict=True):
         for diagnostic in dict.fromkeys(each):
@@ -108,31 +96,20 @@ def _machine(invocation: Invocation, kernel: str | None) -> Machine | None:
     return open_machine(kernel or "live", None, description, kept=False)
 
 
-def _for_kernel(machine: Machine | None, known: Machine | None, loaded: Loaded) -> list[Diagnostic]:
-    """Check against the named kernel, if any, and against the content of a known machine."""
-    if machine is None:
-        return []
-    from damonpolicy.kernel.damon.capabilities import detect
-    from damonpolicy.kernel.damon.tree import snapshot
-    from damonpolicy.policy.compile.policies import Upkeep, compile_policies
-
-    capabilities = detect(machine, snapshot(machine))
-    spans: Spans = {}
-    upkeep = Upkeep(unfed=True, served=True)
-    policies, found = compile_policies(loaded, capabilities, known, upkeep, spans)
-    if known is None:
-        return found
-    absent = [each for policy in policies.values() for each in _absent(policy, known, spans)]
+def _known(machine: Machine, compiled: Compiled) -> list[Diagnostic]:
+    """Return the findings, those of what the machine lacks instead of warnings at their lines."""
+    policies, found = compiled.policies.values(), compiled.found
+    absent = [each for policy in policies for each in _absent(policy, machine, compiled.spans)]
     lines = {each.span and each.span.line for each in absent}
-    waits = [each for each in found if each.severity != "warning" or not each.span
+    waits = [each for each in found[compiled.read :] if each.severity != "warning" or not each.span
              or each.span.line not in lines]  # fmt: skip
-    return [*waits, *absent]
+    return [*found[: compiled.read], *waits, *absent]
 
 
 def _absent(policy: CompiledPolicy, machine: Machine, spans: Spans) -> Iterator[Diagnostic]:
     """Yield what a policy names and the machine lacks."""
     from damonpolicy.plan.bind import bind
-    from damonpolicy.policy.compile.policies import place
+    from damonpolicy.policy.compile.loading import place
 
     for kdamond in policy.kdamonds:
         try:

@@ -1,59 +1,65 @@
-"""Shell completion of names that depend on the machine."""
+"""Names on the command line: their completion by shells, and those that are not applied."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import click
 
-from damonpolicy.base.errors import DamonPolicyError
+from damonpolicy.base.diagnostics import did_you_mean
+from damonpolicy.base.errors import DamonPolicyError, UsageError
 from damonpolicy.cli.context import Invocation
 
-__all__ = (
-    "features",
-    "generations",
-    "kernels",
-    "policies",
-    "schemes",
-    "shown",
-    "topics",
-    "variables",
-)
+if TYPE_CHECKING:
+    from damonpolicy.plan.ir import CompiledPolicy
+
+_Completion = Callable[[click.Context, click.Parameter, str], list[str]]
 
 
-def policies(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
-    """Names of applied policies."""
-    del parameter
+def completed(find: Callable[[click.Context], Iterable[str]]) -> _Completion:
+    """Complete a word by those that are found; by none if they cannot be read."""
+
+    def complete(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
+        del parameter
+        try:
+            return [word for word in find(context) if word.startswith(text)]
+        except (DamonPolicyError, OSError):
+            return []
+
+    return complete
+
+
+def _applied(context: click.Context) -> Mapping[str, CompiledPolicy]:
+    """Return the applied policies."""
     from damonpolicy.engine.store import Store
     from damonpolicy.kernel.system.host import look
 
     invocation = context.ensure_object(Invocation)
-    try:
-        boot_id = look(invocation.machine()).boot_id
-        return _beginning(text, Store(invocation.places()).managed(boot_id).policies)
-    except (DamonPolicyError, OSError):
-        return []
+    boot_id = look(invocation.machine()).boot_id
+    return Store(invocation.places()).managed(boot_id).policies
 
 
-def generations(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
+policies = completed(_applied)
+"""Complete names of applied policies."""
+
+
+@completed
+def generations(context: click.Context) -> Iterable[str]:
     """Numbers of generations, the newest first."""
-    del parameter
     from damonpolicy.engine.store import Store
 
-    try:
-        numbers = Store(context.ensure_object(Invocation).places()).numbers()
-    except (DamonPolicyError, OSError):
-        return []
-    return _beginning(text, (str(number) for number in reversed(numbers)))
+    numbers = Store(context.ensure_object(Invocation).places()).numbers()
+    return (str(number) for number in reversed(numbers))
 
 
-def features(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
+@completed
+def features(_: click.Context) -> Iterable[str]:
     """Names of features."""
-    del context, parameter
     from damonpolicy.kernel.damon.features import FEATURES
 
-    return _beginning(text, (feature.name for feature in FEATURES))
+    return (feature.name for feature in FEATURES)
 
 
 def shown(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
@@ -61,63 +67,50 @@ def shown(context: click.Context, parameter: click.Parameter, text: str) -> list
     return [*policies(context, parameter, text), *generations(context, parameter, text)]
 
 
-def kernels(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
+@completed
+def kernels(_: click.Context) -> Iterable[str]:
     """Values of `--kernel`: this machine, and each emulated series."""
-    del context, parameter
     from damonpolicy.emulated.profiles import PROFILES
 
-    return _beginning(text, ["live", *(f"emulated:{version}" for version in PROFILES)])
+    return ["live", *(f"emulated:{version}" for version in PROFILES)]
 
 
-def schemes(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
+@completed
+def schemes(context: click.Context) -> Iterable[str]:
     """Names of schemes of applied policies."""
-    del parameter
-    from damonpolicy.engine.store import Store
-    from damonpolicy.kernel.system.host import look
+    from damonpolicy.kernel.damon.view import Kdamond
 
-    invocation = context.ensure_object(Invocation)
-    try:
-        managed = Store(invocation.places()).managed(look(invocation.machine()).boot_id)
-    except (DamonPolicyError, OSError):
-        return []
-    listed = [each for policy in managed.policies.values() for each in policy.kdamonds]
-    return _beginning(
-        text,
-        dict.fromkeys(
-            name
-            for each in listed
-            for path, name in each.names.items()
-            if "/schemes/" in f"{path}/"
-        ),
-    )
+    listed = [each for policy in _applied(context).values() for each in policy.kdamonds]
+    above = f"{Kdamond().schemes.path}/"
+    names = (n for each in listed for path, n in each.names.items() if path.startswith(above))
+    return dict.fromkeys(names)
 
 
-def variables(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
+@completed
+def variables(context: click.Context) -> Iterable[str]:
     """Variables of the policies that are named, each with its `=`."""
-    del parameter
+    from damonpolicy.policy.source import nodes
     from damonpolicy.policy.source.files import load
-    from damonpolicy.policy.source.nodes import Mapping
     from damonpolicy.policy.source.yaml import parse
 
-    try:
-        # click leaves words unread in front of an option that has no value yet
-        paths = (*(context.params.get("paths") or ()), *context.args)
-        files, _ = load(each for each in paths if os.path.exists(each))
-    except OSError:
-        return []
+    # click leaves words unread in front of an option that has no value yet
+    paths = (*(context.params.get("paths") or ()), *context.args)
+    files, _ = load(each for each in paths if os.path.exists(each))
     tops = [parse(each.name, each.text)[0] for each in files]
-    nodes = [top.get("vars") for top in tops if top is not None]
-    names = [key.text for node in nodes if isinstance(node, Mapping) for key, _ in node.items]
-    return _beginning(text, [f"{name}=" for name in dict.fromkeys(names)])
+    found = [top.get("vars") for top in tops if top is not None]
+    names = [key.text for node in found if isinstance(node, nodes.Mapping) for key, _ in node.items]
+    return [f"{name}=" for name in dict.fromkeys(names)]
 
 
-def topics(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
+@completed
+def topics(_: click.Context) -> Iterable[str]:
     """Keys of the policy language."""
-    del context, parameter
     from damonpolicy.cli.commands.explain import keys
 
-    return _beginning(text, sorted({key.path[-1] for key in keys()}))
+    return sorted({key.path[-1] for key in keys()})
 
 
-def _beginning(text: str, words: Iterable[str]) -> list[str]:
-    return [word for word in words if word.startswith(text)]
+def not_applied(name: str, applied: Iterable[str], what: str = "policy") -> UsageError:
+    """Return the message for a name that is not applied."""
+    hint = did_you_mean(name, applied) or "`damonpolicy status` lists what is applied"
+    return UsageError(f"no {what} `{name[:127]}` is applied", hint=hint)

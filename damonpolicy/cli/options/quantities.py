@@ -1,4 +1,4 @@
-"""Callbacks for options that are durations or percentages, with units."""
+"""Options that are durations, sizes or percentages, with units."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from damonpolicy.base.errors import UsageError
 from damonpolicy.base.units import UnitError, read_duration, read_percent
 
-__all__ = ("duration", "percent", "percentages")
+__all__ = ("duration", "percent", "percentages", "quantity")
 
 Number = TypeVar("Number")
 
@@ -18,13 +18,13 @@ Number = TypeVar("Number")
 def duration(context: click.Context, parameter: click.Parameter, value: str) -> int:
     """Read a duration such as ``2m`` into microseconds."""
     del context
-    return _read(read_duration, parameter, value)
+    return quantity(read_duration, value, parameter.opts[0])
 
 
 def percent(context: click.Context, parameter: click.Parameter, value: str) -> int:
     """Read a share such as ``50%`` into whole percents, rounded up."""
     del context
-    return -int(-_read(read_percent, parameter, value) * 100 // 1)
+    return -int(-quantity(read_percent, value, parameter.opts[0]) * 100 // 1)
 
 
 def percentages(text: str) -> list[float]:
@@ -39,9 +39,9 @@ def percentages(text: str) -> list[float]:
     return found
 
 
-def _read(reader: Callable[[str], Number], parameter: click.Parameter, value: str) -> Number:
+def quantity(reader: Callable[[str], Number], value: str, option: str) -> Number:
+    """Read the value of an option, which a UsageError names."""
     try:
         return reader(value)
     except UnitError as error:
-        message = f"`{parameter.opts[0]}`: {error.message}"
-        raise UsageError(message, hint=error.hint) from error
+        raise UsageError(f"`{option}`: {error.message}", hint=error.hint) from error

@@ -6,9 +6,9 @@ import os
 import re
 from typing import Any
 
-__all__ = ("coloured_findings", "fitted", "in_colour", "width_of")
+__all__ = ("coloured_findings", "columns", "fitted", "in_colour", "width_of")
 
-_NARROWEST = 40
+_NARROWEST, _USUAL = 40, 80
 _BESIDE = r"^(\s+[-+~ ] \S.*?\S)\s{2,}([a-z0-9_]+(?:/[a-z0-9_]+)+|[a-z]+_[a-z_]+)$"
 """A line of a plan, and the kernel's file beside it."""
 _HEAD = r"^((?:\S+:\d+:\d+: )?)(error|warning|note)(\[DP\d{4}\]: )(.*)$"
@@ -26,9 +26,18 @@ def width_of(stream: Any) -> int:
     """Return how many characters a line of a terminal has; 0 for anything else."""
     if not stream.isatty():
         return 0
-    import shutil
+    return max(columns(), _NARROWEST)
 
-    return max(shutil.get_terminal_size().columns, _NARROWEST)
+
+def columns() -> int:
+    """Return the terminal's width; `shutil` has it too, but imports every kind of archive."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    try:
+        return os.get_terminal_size().columns or _USUAL
+    except OSError:  # it is no terminal
+        return _USUAL
 
 
 def fitted(text: str, width: int) -> str:

@@ -1,21 +1,20 @@
-"""Progress of the goals of schemes, for `status`: as the service saw it, or measured now."""
+"""Progress of the goals of schemes and of loops, for `status`: as the service saw it, or now."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from damonpolicy.base.units import U64_MAX, approximate_bytes, format_percent
+from damonpolicy.kernel.damon.view import Kdamond, Scheme
 from damonpolicy.kernel.system.machine import Machine
-from damonpolicy.plan.show.texts import goal_text
+from damonpolicy.observe.status.schemes import goal_words
+from damonpolicy.plan.loops import value
 from damonpolicy.plan.state import Managed
 
 _UNKNOWN = {"score": None, "why": None}
-
-
 _NOBODY = "no service runs that would feed it"
-_FILES = "contexts/0/schemes/{}/quotas/goals/{}"
+_UNMOVED = "no service runs that would move it"
 
 
 def unfed(managed: Managed, service: Mapping[str, Any] | None) -> dict[str, str]:
@@ -35,7 +34,7 @@ def goal_name(managed: Managed, key: str) -> str:
     for policy in managed.policies.values():
         for kdamond in policy.kdamonds:
             for base, scheme in kdamond.names.items():
-                start = f"{kdamond.full_name}/{base}/quotas/goals/"
+                start = f"{kdamond.full_name}/{Scheme(path=base).quota.goals.path}/"
                 if key.startswith(start):
                     return f"{kdamond.full_name}/{scheme} goal {key.removeprefix(start)}"
     return key
@@ -57,8 +56,8 @@ def known(
             more = {"goals": [_UNKNOWN] * len(scheme["goals"]), "score": None, "trend": None}
         goals = []
         for index, (goal, each) in enumerate(zip(scheme["goals"], more["goals"], strict=True)):
-            key = f"{kdamond['name']}/{_FILES.format(number, index)}"
-            goals.append(_united(goal, each, why_not.get(key, "")))
+            place = Kdamond().schemes[number].quota.goals[index].path
+            goals.append(_united(goal, each, why_not.get(f"{kdamond['name']}/{place}", "")))
         if any(not goal["fed"] for goal in goals):
             more = {**more, "score": None}
         schemes.append({**scheme, **more, "goals": goals})
@@ -73,12 +72,9 @@ def _united(goal: Mapping[str, Any], seen: Mapping[str, Any], unfed: str) -> dic
     if given is None or seen["score"] is None:
         return {**goal, **seen, "current": given if given is not None else seen.get("current"),
                 "fed": True}  # fmt: skip
-    return {**goal, "score": _score(given, goal["target"]), "why": None, "fed": True}
-
-
-def _score(current: int, target: int) -> int:
-    """As `tuning.goals.score`, which is slow to import."""
-    return current * 10_000 // target if target else 0
+    # as `tuning.goals.score`, which is slow to import
+    score = given * 10_000 // goal["target"] if goal["target"] else 0
+    return {**goal, "score": score, "why": None, "fed": True}
 
 
 def measure(machine: Machine, kdamonds: Sequence[dict[str, Any]]) -> None:
@@ -120,16 +116,58 @@ def goal_lines(scheme: Mapping[str, Any], *, fresh: bool) -> list[str]:
 
 
 def _goal(goal: Mapping[str, Any]) -> str:
-    metric = goal["metric"]
-    where = "" if goal["node"] is None else f" of node {goal['node']}"
-    where += f" for {goal['cgroup']}" if goal["cgroup"] else ""
-    target = goal_text(goal["target"], metric)
+    more = ""
     if not goal["fed"]:
-        return f"goal {metric}{where}: {target} (not fed, so it counts as reached: {goal['why']})"
-    if goal["current"] is None:
-        why = f" (not known: {goal['why']})" if goal["why"] else ""
-        return f"goal {metric}{where}: {target}{why}"
-    score = ""
-    if goal["score"] is not None:
-        score = f" (score {format_percent(Fraction(goal['score'], 10_000))})"
-    return f"goal {metric}{where}: {goal_text(goal['current'], metric)} of {target}{score}"
+        more = f" (not fed, so it counts as reached: {goal['why']})"
+    elif goal["current"] is None:
+        more = f" (not known: {goal['why']})" if goal["why"] else ""
+    elif goal["score"] is not None:
+        more = f" (score {format_percent(goal['score'], 10_000)})"
+    return goal_words(goal) + more
+
+
+def loops(managed: Managed, service: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Return each loop: what it moves, the value, its error, and the reason if it does not move.
+
+    ``error`` is a share: above 0, the measured value is too small; None if unknown.
+    """
+    running = service if service is not None and service["running"] else None
+    found = []
+    for policy in managed.policies.values():
+        for loop in policy.loops:
+            name = f"{policy.name}/{loop.name}"
+            why = _UNMOVED if running is None else running["loops"].get(name)
+            found.append(
+                {
+                    "loop": name,
+                    "kdamond": f"{policy.name}/{loop.kdamond}" if loop.kdamond else None,
+                    "path": loop.path,
+                    "value": value(policy, loop),
+                    "target": "target" in loop.law or "targets" in loop.law,
+                    # an older service does not report it
+                    "error": running.get("errors", {}).get(name) if running else None,
+                    "why": why,
+                }
+            )
+    return found
+
+
+def loop_lines(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Return one line for each loop."""
+    for each in found:
+        what = f"{each['path']}{' of ' + each['kdamond'] if each['kdamond'] else ''}"
+        yield f"{each['loop']}: {what} is {each['value']}{_how(each)}"
+
+
+def _how(each: Mapping[str, Any]) -> str:
+    if each["why"]:
+        return f", stands still: {each['why']}"
+    error = each["error"]
+    if error is None:
+        return ""
+    share = f"{abs(error):.0%}"
+    if share == "0%":
+        return ", at its target"
+    if each["target"]:
+        return f", measures {share} too {'little' if error > 0 else 'much'}"
+    return f", on its way: {share} from where it goes"

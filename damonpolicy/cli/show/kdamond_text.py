@@ -7,7 +7,7 @@ from typing import Any
 
 from damonpolicy.base.units import approximate_bytes
 from damonpolicy.cli.show.goals import goal_lines
-from damonpolicy.observe.status.quotas import Limits
+from damonpolicy.observe.status.schemes import Limits
 from damonpolicy.plan.facts import ALL, Accesses, Filter, Target, said
 
 __all__ = ("kdamond_lines",)

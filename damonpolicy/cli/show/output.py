@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from damonpolicy.base.diagnostics import (
     Diagnostic,
     as_text,
+    limit_findings,
     render_github,
     render_sarif,
     render_text,
-    told,
 )
 from damonpolicy.base.diagnostics import to_json as diagnostic_json
-from damonpolicy.base.errors import DamonPolicyError, ExitCode
+from damonpolicy.base.errors import DamonPolicyError, ExitCode, reason_of
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.cli.show.fitting import coloured_findings, fitted, in_colour, width_of
 
-__all__ = ("Result", "emit", "failure", "notes", "only_errors")
+__all__ = ("Result", "emit", "failure", "notes", "only_errors", "write_file")
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from damonpolicy.engine.session import Session
 
 _BEYOND = r"[^\n -~]"
@@ -69,7 +73,7 @@ def only_errors(result: Result) -> Result:
 
 def emit(result: Result, *, command: str, form: str, kernel: Mapping[str, str] | None) -> None:
     """Print a result: data to stdout, everything else to stderr."""
-    found = told(result.diagnostics, result.texts)
+    found = limit_findings(result.diagnostics, result.texts)
     if form == "json":
         import json
 
@@ -92,20 +96,28 @@ def emit(result: Result, *, command: str, form: str, kernel: Mapping[str, str] |
         said = f"emulated kernel {kernel['release']}: nothing real is touched"
         _write(sys.stdout, fitted(said, width_of(sys.stdout)) + "\n")
     if result.text:
-        _write(sys.stdout, result.text if result.raw else _shown(result))
+        # in a form that is safe to show, whatever its origin
+        safe = as_text(result.text.removesuffix("\n").split("\n"))
+        fitting = _coloured(fitted(safe, width_of(sys.stdout)), sys.stdout)
+        _write(sys.stdout, result.text if result.raw else fitting)
     if found:
         sys.stdout.flush()
         text = render_text(found, result.texts)
         _write(sys.stderr, coloured_findings(text) if in_colour(sys.stderr) else text)
 
 
-def _shown(result: Result) -> str:
-    return _coloured(fitted(_text(result), width_of(sys.stdout)), sys.stdout)
+def write_file(path: Path, text: str, mode: int, how: str = "w") -> None:
+    """Write a file that only we may change, whatever the umask: `apply` would refuse another.
 
-
-def _text(result: Result) -> str:
-    """Return the text in a form that is safe to show, whatever its origin."""
-    return as_text(result.text.removesuffix("\n").split("\n"))
+    Raises FileExistsError where ``how`` is `x`, and DamonPolicyError for other failures.
+    """
+    try:
+        with open(path, how, encoding="utf-8", opener=partial(os.open, mode=mode)) as stream:
+            stream.write(text)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise DamonPolicyError(f"cannot write `{path}`: {reason_of(error)}") from error
 
 
 def _plain(document: str) -> str:

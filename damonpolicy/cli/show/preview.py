@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import click
 
 from damonpolicy.base.diagnostics import Diagnostic, did_you_mean
 from damonpolicy.base.errors import ExitCode, UsageError
 from damonpolicy.cli.context import Invocation
-from damonpolicy.cli.show.output import Result
+from damonpolicy.cli.show.output import Result, notes
 from damonpolicy.engine.prepare import prepare
 from damonpolicy.engine.session import Session
 from damonpolicy.engine.store import NoGeneration, Store
 from damonpolicy.kernel.system.host import look
-from damonpolicy.observe.status.stored_state import Remembered, overdue
+from damonpolicy.observe.status.stored_state import CONFIRM, Remembered, overdue, warning
 from damonpolicy.plan.ir import CompiledPolicy
 from damonpolicy.plan.plan import Plan
 from damonpolicy.plan.show import render
 from damonpolicy.plan.state import Managed
 
-__all__ = ("dry_run", "known", "looked_at", "previewed", "shown", "unsettled",
+__all__ = ("back", "done", "dry_run", "known", "looked_at", "previewed", "shown", "unsettled",
            "without")  # fmt: skip
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 Policies = Mapping[str, CompiledPolicy]
+Chosen = tuple[Policies, Iterable[str], Sequence[Diagnostic]]
+"""Policies to manage, those that this is about, and what was found when they were chosen."""
 
 
-def dry_run(function: Function) -> Function:
-    """Add ``--dry-run`` to a command that changes the machine."""
-    add = click.option(
-        "--dry-run", is_flag=True, help="only show what would be done: 0 is nothing, 2 is something"
-    )
-    return add(function)
+dry_run = click.option(
+    "--dry-run", is_flag=True, help="only show what would be done: 0 is nothing, 2 is something"
+)
+"""Adds ``--dry-run`` to a command that changes the machine."""
 
 
 def looked_at(invocation: Invocation) -> tuple[Session, Remembered]:
@@ -43,14 +41,12 @@ def looked_at(invocation: Invocation) -> tuple[Session, Remembered]:
     return Session(machine, store, remembered.managed(look(machine).boot_id)), remembered
 
 
-def previewed(
-    invocation: Invocation, choose: Callable[[Session], tuple[Policies, Iterable[str]]]
-) -> Result:
+def previewed(invocation: Invocation, choose: Callable[[Session], Chosen]) -> Result:
     """Show the plan to manage exactly the chosen policies."""
     session, remembered = looked_at(invocation)
-    policies, affected = choose(session)
+    policies, affected, found = choose(session)
     _, plan = prepare(session.machine, session.managed, policies, affected)
-    result = shown(plan, session.managed, unsettled(remembered, session))
+    result = shown(plan, session.managed, [*unsettled(remembered, session), *found])
     result.texts = invocation.texts
     return result
 
@@ -67,22 +63,51 @@ def shown(plan: Plan, managed: Managed, found: Iterable[Diagnostic]) -> Result:
     )
 
 
+def done(
+    session: Session,
+    plan: Plan,
+    what: str,
+    *,
+    changed: bool,
+    within: float | None = None,
+    served: bool = False,
+) -> Result:
+    """Return a plan that was carried out as a result; ``what`` says so if anything changed.
+
+    It tells the deadline ``within`` which it has to be confirmed, and if asked for the service.
+    """
+    text = notes(session) + render.render(plan, changes=changed)
+    number = session.managed.generation
+    if changed:
+        text += f"\n{what} as generation {number}.\n"
+    if changed and within is not None:
+        text += f"It is rolled back in {within:g} s unless you run `damonpolicy confirm`.\n"
+    if changed and served:
+        from damonpolicy.cli.service import beside
+
+        text += beside(session.machine, session.store.places)
+    return Result(text, {**render.to_json(plan), "generation": number}, changed=changed)
+
+
 def unsettled(store: Remembered, session: Session) -> list[Diagnostic]:
     """Return what precedes a plan, or what it could not know."""
     found, managed = [], session.managed
     if store.interrupted():
-        message = "a transaction was interrupted: `apply` ends it first, and then makes a new plan"
-        hint = "`damonpolicy recover` ends it now"
-        found.append(Diagnostic.warning("DP0612", None, message, hint=hint))
+        what = "a transaction was interrupted: `apply` ends it first, and then makes a new plan"
+        found.append(warning("DP0612", what, "`damonpolicy recover` ends it now"))
     if late := overdue(managed, session.machine.monotonic()):
-        message = f"{late}: `apply` rolls it back first, and then makes a new plan"
-        hint = "`damonpolicy recover` rolls it back now"
-        found.append(Diagnostic.warning("DP0661", None, message, hint=hint))
+        what = f"{late}: `apply` rolls it back first, and then makes a new plan"
+        found.append(warning("DP0661", what, "`damonpolicy recover` rolls it back now"))
     elif managed.pending is not None:
-        message = f"generation {managed.generation} waits to be confirmed: `apply` is refused"
-        hint = "`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it"
-        found.append(Diagnostic.warning("DP0613", None, message, hint=hint))
+        what = f"generation {managed.generation} waits to be confirmed: `apply` is refused"
+        found.append(warning("DP0613", what, CONFIRM))
     return [*store.found, *found]
+
+
+def back(session: Session, number: int) -> Chosen:
+    """Return the policies of a generation, all of which going back to it is about."""
+    then = session.policies_of(number)
+    return then, then, ()
 
 
 def known(session: Session, number: int) -> int:
@@ -98,9 +123,7 @@ def known(session: Session, number: int) -> int:
     return number
 
 
-def without(
-    session: Session, names: Iterable[str]
-) -> tuple[dict[str, CompiledPolicy], list[Diagnostic]]:
+def without(session: Session, names: Iterable[str]) -> Chosen:
     """Return the policies that remain after some end, and a warning for each unknown one.
 
     Raises UsageError for policies that cannot be ended by hand, and for files.
@@ -121,7 +144,7 @@ def without(
                 " `damonpolicy apply FILE` makes it yours"
             )
             raise UsageError(message, hint=hint)
-    return {name: policy for name, policy in managed.items() if name not in wanted}, found
+    return {name: policy for name, policy in managed.items() if name not in wanted}, (), found
 
 
 def _of_a_file(path: str, managed: Policies) -> UsageError | None:

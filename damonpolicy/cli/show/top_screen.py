@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import App, ComposeResult
@@ -21,8 +21,7 @@ from damonpolicy.base.diagnostics import visible
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.units import UnitError, approximate_bytes
 from damonpolicy.observe.status import live_view
-from damonpolicy.observe.status.live_view import HEAD, Sort, View
-from damonpolicy.observe.status.scene import Scene, heading, old, scheme_lines
+from damonpolicy.observe.status.live_view import HEAD, Scene, Sort, View, heading, old, scheme_lines
 
 __all__ = ("Top",)
 
@@ -60,16 +59,11 @@ class _Help(ModalScreen[None]):
         yield Static(_HELP, id="help", markup=False)
 
 
-class Look(Protocol):
-    """A function that reads the scene of a slot; ``willing`` to make others wait for long."""
-
-    def __call__(self, slot: int | None, *, willing: bool = False) -> Scene: ...
-
-
 class Top(App[None]):
     """The screen: a new scene every ``interval`` seconds; ``look`` reads that of a slot.
 
-    ``look`` runs in a thread: it may wait for DAMON's lock.
+    ``look`` runs in a thread: it may wait for DAMON's lock, for long if it is told to be
+    ``willing``.
     """
 
     CSS = """
@@ -85,10 +79,10 @@ class Top(App[None]):
         Binding("q", "quit", "quit"),
         Binding("question_mark", "help", "help", key_display="?"),
         Binding("t", "sort('temperature')", "sort", key_display="tsrad"),
-        Binding("s", "sort('size')", "size", show=False),
-        Binding("r", "sort('rate')", "rate", show=False),
-        Binding("a", "sort('age')", "age", show=False),
-        Binding("d", "sort('address')", "address", show=False),
+        *(
+            Binding(key, f"sort('{name}')", name, show=False)
+            for key, name in zip("srad", ("size", "rate", "age", "address"), strict=True)
+        ),
         Binding("slash", "filter", "filter", key_display="/"),
         Binding("plus,equals_sign", "zoom(0.25)", "zoom", key_display="+-0"),
         Binding("minus", "zoom(4)", "out", show=False),
@@ -103,7 +97,7 @@ class Top(App[None]):
 
     def __init__(
         self,
-        look: Look,
+        look: Callable[..., Scene],
         interval: float,
         slot: int | None = None,
         clock: Callable[[], int] = time.time_ns,
@@ -133,13 +127,10 @@ class Top(App[None]):
         yield Footer()
 
     def on_mount(self) -> None:
-        self._end_by_signals()
         self._table.focus()
         self.set_interval(self._interval, self._tick)
         self._refresh()
-
-    def _end_by_signals(self) -> None:
-        """Make signals end the loop cleanly: textual draws at SIGCONT, which needs the loop."""
+        # signals end the loop cleanly: textual draws at SIGCONT, which needs the loop
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, self._interrupt)
@@ -213,7 +204,8 @@ class Top(App[None]):
         table = self._table
         row = table.cursor_row
         table.clear(columns=True)
-        arrow = "▲" if self._ascending else "▼"
+        ascending = (self.view.sort == "address") != self.view.reverse
+        arrow = "▲" if ascending else "▼"
         heads = [f"{name} {arrow}" if name == self.view.sort else name for name in HEAD]
         cells = [heads, *(each.cells for each in self.rows.shown)]
         for column, (name, head) in enumerate(zip(HEAD, heads, strict=True)):
@@ -230,10 +222,6 @@ class Top(App[None]):
             )
         if self.rows.shown:
             table.move_cursor(row=min(max(row, 0), len(self.rows.shown) - 1))
-
-    @property
-    def _ascending(self) -> bool:
-        return (self.view.sort == "address") != self.view.reverse
 
     def action_sort(self, sort: Sort) -> None:
         """Sort by a column; the same again turns it round."""

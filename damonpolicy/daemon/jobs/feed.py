@@ -9,28 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 
-from damonpolicy.base import log
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U64_MAX
-from damonpolicy.daemon.containment import contained
+from damonpolicy.daemon.containment import contained, tell
 from damonpolicy.daemon.keeper import Keeper
-from damonpolicy.daemon.meters import meter
-from damonpolicy.daemon.spacing import Spacing
-from damonpolicy.daemon.turns import pause, turns
-from damonpolicy.daemon.wake import Readable, beat
+from damonpolicy.daemon.meters import meter, pause, soonest, troubles, turns
+from damonpolicy.daemon.scheduler import Job
 from damonpolicy.engine.execute import OperationFailed, ask, perform
+from damonpolicy.engine.neutral import staged
 from damonpolicy.engine.session import changing
-from damonpolicy.engine.state_directory import Places
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.damon.tree import kdamond_path
+from damonpolicy.kernel.damon.view import Goal
+from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.machine import read_or
 from damonpolicy.plan.ir import CompiledKdamond, Feed
 from damonpolicy.tuning.sources import Meter, Stale
 
 __all__ = ("FeedJob",)
-
-_IDLE = 5.0
-"""Seconds until the next look for goals if there are none."""
 
 
 @dataclass(slots=True)
@@ -45,30 +41,24 @@ class _Fed:
     """The last value that the kernel has taken from us, if known."""
     trouble: str = ""
 
+    @property
+    def name(self) -> str:
+        """The kdamond and the goal's directory."""
+        return f"{self.kdamond.full_name}/{self.feed.goal}"
+
 
 @dataclass(slots=True)
-class FeedJob:
+class FeedJob(Job):
     """The job that reads sources, and hands changes to the kernel."""
 
     keeper: Keeper
-    places: Places
-    spacing: Spacing
     due: float = 0.0
     writes: int = 0
-    _fed: dict[tuple[str, str], _Fed] = field(default_factory=dict)
-
-    @property
-    def readable(self) -> Readable | None:
-        """Nothing: only time makes it due."""
-        return None
+    _fed: dict[str, _Fed] = field(default_factory=dict)
 
     def troubles(self) -> Mapping[str, str]:
         """Return why goals are not fed, by kdamond and directory."""
-        return {
-            f"{kdamond}/{goal}": each.trouble
-            for (kdamond, goal), each in self._fed.items()
-            if each.trouble
-        }
+        return troubles(self._fed.values())
 
     def run(self) -> None:
         """Feed the goals that are due."""
@@ -76,24 +66,17 @@ class FeedJob:
         self._renew()
         for each in turns(self._fed.values(), machine.monotonic()):
             each.due = max(machine.monotonic(), each.due + each.feed.every / 1e6)
-            ready = self._ready(each)
-            if ready > machine.monotonic():
+            now = machine.monotonic()
+            ready = self.keeper.ready(each.kdamond, now, joins=True)
+            if each.kdamond.pressed and ready > now:  # a goal on pressure needs pauses
                 each.due = ready
                 continue
             trouble = self._feed(each)
             each.due = max(each.due, machine.monotonic() + pause([each.meter]))
-            if trouble and trouble != each.trouble:
-                log.warning(
-                    "feed", kdamond=each.kdamond.full_name, goal=each.feed.goal, reason=trouble
-                )
-            each.trouble = trouble
-        now = machine.monotonic()
-        self.due = min((each.due for each in self._fed.values()), default=beat(now, _IDLE))
-
-    def _ready(self, each: _Fed) -> float:
-        """Return when a kdamond may be told next: a goal on pressure needs pauses."""
-        now = self.keeper.machine.monotonic()
-        return self.spacing.ready(each.kdamond, now, joins=True) if each.kdamond.pressed else now
+            each.trouble = tell(
+                "feed", trouble, each.trouble, kdamond=each.kdamond.full_name, goal=each.feed.goal
+            )
+        self.due = soonest(self._fed.values(), machine.monotonic())
 
     def _feed(self, each: _Fed) -> str:
         """Feed one goal; returns the problem, if any."""
@@ -113,16 +96,14 @@ class FeedJob:
     def _renew(self) -> None:
         """Take the goals of the managed set; those that stay keep their readings."""
         now = self.keeper.machine.monotonic()
-        found: dict[tuple[str, str], _Fed] = {}
+        found: dict[str, _Fed] = {}
         for kdamond in self.keeper.kdamonds():
             for feed in kdamond.feeds:
-                key = (kdamond.full_name, feed.goal)
-                known = self._fed.get(key)
-                if known is None or known.feed != feed:
-                    measured = meter(feed.source, self.keeper, self.places)
-                    known = _Fed(kdamond, feed, measured, now)
-                known.kdamond = kdamond
-                found[key] = known
+                fed = self._fed.get(f"{kdamond.full_name}/{feed.goal}")
+                if fed is None or fed.feed != feed:
+                    fed = _Fed(kdamond, feed, meter(feed.source, self.keeper), now)
+                fed.kdamond = kdamond
+                found[fed.name] = fed
         self._fed = found
 
     def _hand_over(self, each: _Fed, value: int | None) -> str:
@@ -135,29 +116,18 @@ class FeedJob:
         slot = managed.slot_of(kdamond)
         if slot is None:
             return "it does not run"
-        path = kdamond_path(slot, f"{goal}/current_value")
-        target = managed.slots[slot].files.get(f"{goal}/target_value", "")
-        text = target if value is None else str(value)
+        files = Goal(managed.slots[slot].files, goal)
+        path = kdamond_path(slot, files.current.path)
+        text = files.target.text if value is None else str(value)
         if each.handed == text == read_or(machine, path):
             return ""
         each.handed = ""
-        with changing(machine, self.places) as session:
+        with changing(machine, self.keeper.places) as session:
             record = session.managed.slots.get(slot)
             if record is None or record.kdamond != kdamond:
                 return "it does not run"
-            goals = {
-                name: text
-                for name, text in record.files.items()
-                if "/quotas/goals/" in name and not name.endswith("/current_value")
-            }
-            changed = [
-                name
-                for name, text in goals.items()
-                if read_or(machine, kdamond_path(slot, name), "-") != text
-            ]
-            if changed:
-                # the command would commit what somebody else has staged
-                return f"`{slot}/{changed[0]}` was changed by someone"
+            if changed := staged(machine, slot, record.files):
+                return f"`{slot}/{changed}` was changed by someone"
             before = read_or(machine, path)
             try:
                 perform(machine, Operation("write", "stage", path, before, text, slot))
@@ -165,7 +135,7 @@ class FeedJob:
             except OperationFailed as error:
                 return str(error)
         if each.kdamond.pressed:
-            self.spacing.took(kdamond, machine.monotonic())
+            self.keeper.fed(kdamond)
         each.handed = text
         self.writes += 1
         return ""

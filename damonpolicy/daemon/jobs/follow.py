@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import field, replace
+from dataclasses import field
 from functools import partial
-from typing import Any
 
-from damonpolicy.base import log
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.daemon.containment import contained
-from damonpolicy.daemon.jobs.reload import Reloader
+from damonpolicy.daemon.containment import contained, tell
 from damonpolicy.daemon.keeper import Keeper
-from damonpolicy.daemon.wake import beat
-from damonpolicy.engine.prepare import prepare
-from damonpolicy.engine.session import changing
+from damonpolicy.daemon.record import Waiting
+from damonpolicy.daemon.scheduler import Job, beat
+from damonpolicy.engine.transaction import Terms
+from damonpolicy.kernel.damon.tree import differing as changed_files
 from damonpolicy.kernel.system.host import seconds
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.kernel.system.process_events import ProcessEvents
-from damonpolicy.kernel.system.processes import Process, Selector, Table
+from damonpolicy.kernel.system.processes import Process, Selector
 from damonpolicy.plan.bind import Finder, Waits, bind, members
-from damonpolicy.plan.diff import differing as changed_files
 from damonpolicy.plan.diff import remade
-from damonpolicy.plan.ir import CompiledKdamond, Member
+from damonpolicy.plan.ir import CompiledKdamond, CompiledPolicy, Member
 from damonpolicy.plan.state import Managed
 
-__all__ = ("FollowJob", "Follower", "Waiting")
+__all__ = ("FollowJob", "Follower")
 
 _TRIES = 3
 """The number of tries, as a process may end before its commit, which the kernel refuses."""
@@ -38,28 +35,11 @@ _SHOWN = 5
 """The most unfollowed processes to name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Processes that a kdamond does not monitor yet, and the reason."""
-
-    kdamond: str
-    pids: tuple[int, ...]
-    more: int
-    why: str
-
-    def to_json(self) -> dict[str, Any]:
-        """The data for `status`."""
-        return {"kdamond": self.kdamond, "pids": list(self.pids), "more": self.more,
-                "why": self.why}  # fmt: skip
-
-
 @dataclass(slots=True)
 class Follower:
     """The comparison of what a service's kdamonds monitor with what they should."""
 
-    reloader: Reloader
     keeper: Keeper
-    table: Table
     events: ProcessEvents | None = None
     """The kernel's process events, if available."""
     moved: bool = False
@@ -76,11 +56,6 @@ class Follower:
         return "; ".join(f"`{name}`: {why}" for name, why in sorted(self.troubles.items()))
 
     @property
-    def watched(self) -> bool:
-        """Whether any kdamond of the service monitors processes."""
-        return any(each.ops != "paddr" for each in self.keeper.kdamonds())
-
-    @property
     def cgroups(self) -> frozenset[str]:
         """The cgroups by which kdamonds of the service choose processes."""
         targets = (target for each in self.keeper.kdamonds() for target in each.targets)
@@ -90,18 +65,16 @@ class Follower:
     def update(self) -> None:
         """Take the changes of processes since the last time."""
         changed = self.events.read() if self.events else None
-        if not self.watched:
-            self.table.forget()
+        if not self.keeper.watches:
+            self.keeper.table.forget()
             return
         self.moved |= changed != set()
-        self.table.update(changed, self.cgroups)
+        self.keeper.table.update(changed, self.cgroups)
 
     def look(self, *, everything: bool) -> bool:
         """Commit changes; with ``everything``, of cgroups and memory as well."""
-        machine = self.reloader.machine
-        managed, now = self.keeper.managed(), machine.monotonic()
-        mine = {name: policy for name, policy in managed.policies.items()
-                if policy.owner == self.reloader.owner}  # fmt: skip
+        keeper = self.keeper
+        managed, mine, now = keeper.managed(), keeper.policies(), keeper.machine.monotonic()
         self.troubles = {name: why for name, why in self.troubles.items() if name in mine}
         late, self.held = [], None
         for name, policy in mine.items():
@@ -113,7 +86,7 @@ class Follower:
             except DamonPolicyError as error:
                 self._troubled(name, error)
                 continue
-            ready = max((self.reloader.spacing.ready(each, now) for each in differing), default=now)
+            ready = max((keeper.ready(each, now) for each in differing), default=now)
             if ready > now:  # other changes until then share the commit
                 self._hold(ready)
             elif differing:
@@ -121,16 +94,16 @@ class Follower:
             elif everything:
                 self.troubles.pop(name, None)  # what could not be done is gone
         late.sort(key=self.troubles.__contains__)  # who fails again keeps nobody waiting
-        return sum(self._commit(managed, name) for name in late) > 0
+        return sum(self._commit(mine[name]) for name in late) > 0
 
     def waiting(self) -> list[Waiting]:
         """Return the processes that should be followed and are not."""
-        managed, machine = self.keeper.managed(), self.reloader.machine
+        managed = self.keeper.managed()
         found = []
         for each in self.keeper.kdamonds():
             if each.ops == "paddr":
                 continue
-            wanted = members(each, machine, self.table.find) - self._followed(managed, each)
+            wanted = self._members(each) - self._followed(managed, each)
             if wanted:
                 policy = each.full_name.partition("/")[0]
                 young = all(self._young(start) for _, start in wanted)
@@ -149,7 +122,7 @@ class Follower:
 
         def find(machine: Machine, selector: Selector) -> list[Process]:
             found = []
-            for each in self.table.find(machine, selector):
+            for each in self.keeper.table.find(machine, selector):
                 if (each.pid, each.start) in followed or not self._young(each.start):
                     found.append(each)
                 else:
@@ -160,55 +133,50 @@ class Follower:
 
     def _young(self, start: int) -> bool:
         """Return whether a process has only just started; one from the future has another clock."""
-        return 0 <= self.reloader.machine.monotonic() - seconds(start) < _SETTLED
+        return 0 <= self.keeper.machine.monotonic() - seconds(start) < _SETTLED
 
     def _followed(self, managed: Managed, kdamond: CompiledKdamond) -> frozenset[Member]:
         slot = managed.slot_of(kdamond.full_name)
         return frozenset(managed.slots[slot].members if slot is not None else ())
 
     def _troubled(self, name: str, error: DamonPolicyError) -> None:
-        if str(error) != self.troubles.get(name):
-            log.warning("follow", policy=name, reason=str(error))
-        self.troubles[name] = str(error)
+        before = self.troubles.get(name, "")
+        self.troubles[name] = tell("follow", str(error), before, policy=name)
 
-    def _commit(self, managed: Managed, name: str) -> bool:
+    def _commit(self, policy: CompiledPolicy) -> bool:
         """Commit the changes of one policy alone, so that it fails alone."""
         for left in reversed(range(_TRIES)):
             try:
-                with contained():
-                    changed = self._transact(name)
+                changed = self._transact(policy.name)
             except DamonPolicyError as error:
-                self.reloader.tally.failed(error)
                 # one of them has ended, and its pid may be another process' by now
-                self.table.update(self._pids(managed, name))
+                watching = (each for each in policy.kdamonds if each.ops != "paddr")
+                pids = {pid for each in watching for pid, _ in self._members(each)}
+                self.keeper.table.update(pids)
                 if not left:
-                    self._troubled(name, error)
+                    self._troubled(policy.name, error)
             else:
                 self.commits += changed
-                self.troubles.pop(name, None)
+                self.troubles.pop(policy.name, None)
                 return changed
         return False
 
     def _transact(self, name: str) -> bool:
-        machine = self.reloader.machine
-        with changing(machine, self.reloader.places) as session:
+        with self.keeper.changing() as session:
             policies = session.managed.policies
             if name not in policies:
                 return False
+            kdamonds = policies[name].kdamonds
             followed = frozenset(
-                member
-                for each in policies[name].kdamonds
-                for member in self._followed(session.managed, each)
+                member for each in kdamonds for member in self._followed(session.managed, each)
             )
-            current, plan = prepare(
-                machine, session.managed, policies, [name],
-                find=self._finder(followed), waits=True,
-            )  # fmt: skip
-            terms = self.reloader.terms("processes, cgroups or memory came or went", follows=True)
-            spares = partial(self._spares, policies[name].kdamonds)
-            changed = session.carry_out(current, plan, replace(terms, spares=spares))
-            self.reloader.note(plan)
-            return changed
+            terms = Terms(
+                "processes, cgroups or memory came or went",
+                follows=True,
+                spares=partial(self._spares, kdamonds),
+            )
+            find = self._finder(followed)
+            return self.keeper.bring(session, policies, [name], terms, find) is not None
 
     def _spares(self, kdamonds: Iterable[CompiledKdamond], name: str) -> list[Member]:
         """Return spare processes for a kdamond with equal targets, the oldest first.
@@ -219,17 +187,14 @@ class Follower:
         if kdamond is None or len(kdamond.targets) != 1:
             return []
         self.update()
-        found = members(kdamond, self.reloader.machine, self.table.find)
-        return sorted(found, key=lambda member: member[1])
+        return sorted(self._members(kdamond), key=lambda member: member[1])
 
-    def _pids(self, managed: Managed, policy: str) -> set[int]:
-        """Return the pids for a policy's kdamonds to monitor."""
-        machine, find = self.reloader.machine, self.table.find
-        kdamonds = (each for each in managed.policies[policy].kdamonds if each.ops != "paddr")
-        return {pid for each in kdamonds for pid, _ in members(each, machine, find)}
+    def _members(self, kdamond: CompiledKdamond) -> frozenset[Member]:
+        """Return the processes for a kdamond to monitor."""
+        return members(kdamond, self.keeper.machine, self.keeper.table.find)
 
     def _differs(self, managed: Managed, kdamond: CompiledKdamond, everything: bool) -> bool:  # noqa: FBT001
-        machine, slot = self.reloader.machine, managed.slot_of(kdamond.full_name)
+        machine, slot = self.keeper.machine, managed.slot_of(kdamond.full_name)
         record = managed.slots[slot] if slot is not None else None
         known = record.members if record else ()
         find = self._finder(frozenset(known))
@@ -249,7 +214,7 @@ class Follower:
 
 
 @dataclass(slots=True)
-class FollowJob:
+class FollowJob(Job):
     """The job that follows processes, by events or each second, and the rest less often.
 
     The kernel reports no moves between cgroups: if they matter, it looks each second anyway.
@@ -272,11 +237,11 @@ class FollowJob:
     def readable(self) -> ProcessEvents | None:
         """The source of events, except while they are being gathered, or do not matter."""
         follower = self.follower
-        return follower.events if not self._busy and follower.watched else None
+        return follower.events if not self._busy and follower.keeper.watches else None
 
     def run(self) -> None:
         """Follow the changes since the last time."""
-        follower, machine = self.follower, self.follower.reloader.machine
+        follower, machine = self.follower, self.follower.keeper.machine
         follower.moved = False
         follower.update()
         everything = machine.monotonic() >= self._all_at
@@ -293,7 +258,7 @@ class FollowJob:
     def _look(self, *, everything: bool) -> None:
         """Look, unless nothing has changed since there was nothing to do."""
         follower = self.follower
-        seen = (follower.table.version, follower.keeper.managed())
+        seen = (follower.keeper.table.version, follower.keeper.managed())
         if not everything and self._settled is not None:
             if seen[0] == self._settled[0] and seen[1] is self._settled[1]:
                 return

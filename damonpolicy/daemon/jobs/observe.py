@@ -5,32 +5,31 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from damonpolicy.base import log
 from damonpolicy.base.errors import Busy, DamonPolicyError, LockHeld
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.daemon.containment import contained
+from damonpolicy.daemon.containment import contained, tell
 from damonpolicy.daemon.jobs.repair import Repairer, ended
 from damonpolicy.daemon.keeper import Keeper
-from damonpolicy.daemon.wake import Readable
+from damonpolicy.daemon.record import GoalSeen
+from damonpolicy.daemon.scheduler import Job
 from damonpolicy.engine.execute import naps
 from damonpolicy.engine.session import Session, changing, refresh
-from damonpolicy.engine.state_directory import Places
 from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.kernel.damon.view import Kdamond, Scheme
 from damonpolicy.kernel.system.host import cpu_seconds
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.observe.collect.modules import ModuleStatus, look
 from damonpolicy.observe.status.document import Drift, drift
-from damonpolicy.observe.status.quotas import Goal, effective, goals
-from damonpolicy.observe.status.schemes import statistics
+from damonpolicy.observe.status.schemes import Goal, effective, goals, statistics
 from damonpolicy.observe.watermarks import Watch, free_memory, of_scheme
 from damonpolicy.plan.machine_state import Current, retrieve
 from damonpolicy.plan.state import Managed, SlotRecord
 from damonpolicy.tuning.goals import GoalMeter, Trend, score, trend
 from damonpolicy.tuning.sources import Stale
 
-__all__ = ("GoalSeen", "KdamondSeen", "Observation", "ObserveJob", "Observer", "SchemeSeen")
+__all__ = ("KdamondSeen", "Observation", "ObserveJob", "Observer", "SchemeSeen")
 
 _REMEMBERED = 6
 """The number of observations for a trend."""
@@ -42,19 +41,6 @@ _NAP = 10.0
 """Kdamonds that may sleep longer by watermarks are not asked: everything else would wait."""
 _TOLD = 10
 """The most drifted files to log one by one."""
-
-
-@dataclass(frozen=True, slots=True)
-class GoalSeen:
-    """Progress of a goal: its value in its metric's unit and its score, or a reason."""
-
-    current: int | None = None
-    score: int | None = None
-    why: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {"current": self.current, "score": self.score, "why": self.why}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +58,6 @@ class SchemeSeen:
     score: int | None = None
     trend: Trend | None = None
     watch: Watch | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The data for `status` about the scheme."""
-        return {
-            "goals": [each.to_json() for each in self.goals],
-            "score": self.score,
-            "trend": self.trend,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,23 +146,21 @@ class Observer:
     def _kdamond(
         self, tree: Tree, record: SlotRecord, free: int | None, *, asked: bool
     ) -> KdamondSeen:
-        count = int(tree.get("contexts/0/schemes/nr_schemes", "0"))
+        kdamond = Kdamond(tree)
         return KdamondSeen(
             record.kdamond,
-            int(tree.get("contexts/0/targets/nr_targets", "0")),
+            len(kdamond.targets),
             cpu_seconds(self._machine, record.pid),
-            tuple(
-                self._scheme(tree, record, f"contexts/0/schemes/{index}", free, asked=asked)
-                for index in range(count)
-            ),
+            tuple(self._scheme(each, record, free, asked=asked) for each in kdamond.schemes),
             asked,
         )
 
     def _scheme(
-        self, tree: Tree, record: SlotRecord, base: str, free: int | None, *, asked: bool
+        self, scheme: Scheme, record: SlotRecord, free: int | None, *, asked: bool
     ) -> SchemeSeen:
-        name = record.names.get(base, base.rpartition("/")[2])
-        key, wanted, quota = f"{record.kdamond}/{name}", goals(tree, base), effective(tree, base)
+        name = record.names.get(scheme.path, scheme.path.rpartition("/")[2])
+        key = f"{record.kdamond}/{name}"
+        wanted, quota = goals(scheme.quota), effective(scheme.quota)
         memory = self._memories.get(key)
         if memory is None or memory.goals != wanted:
             memory = self._memories[key] = _Memory(self._machine, wanted)
@@ -194,12 +170,12 @@ class Observer:
         scores = [each.score for each in seen if each.score is not None]
         return SchemeSeen(
             name,
-            _known(statistics(tree, base), asked=asked),
+            _known(statistics(scheme), asked=asked),
             quota,
             seen,
             max(scores) if scores and len(scores) == len(seen) else None,
             trend(memory.quotas) if wanted else None,
-            of_scheme(tree, base, free),
+            of_scheme(scheme.watermarks, free),
         )
 
 
@@ -211,11 +187,10 @@ def _known(numbers: Mapping[str, int | None], *, asked: bool) -> dict[str, int]:
 
 
 @dataclass(slots=True)
-class ObserveJob:
+class ObserveJob(Job):
     """The job that observes every ``every`` seconds, and repairs drift on request."""
 
     keeper: Keeper
-    places: Places
     repairer: Repairer
     told: Callable[[], None] = lambda: None
     """Called after each observation."""
@@ -226,11 +201,6 @@ class ObserveJob:
     """The number of drifted files and settings found since the start."""
     trouble: str = ""
     _observer: Observer | None = None
-
-    @property
-    def readable(self) -> Readable | None:
-        """Only time makes it due."""
-        return None
 
     def run(self) -> None:
         """Observe, report, and repair."""
@@ -243,7 +213,7 @@ class ObserveJob:
             self.due = begin + _HELD
             return
         except DamonPolicyError as error:
-            self._troubled(str(error))
+            self.trouble = tell("observe", str(error), self.trouble)
             self.due = begin + self.every
             return
         now = machine.monotonic()
@@ -256,15 +226,10 @@ class ObserveJob:
     def _observe(self) -> Observation:
         machine = self.keeper.machine
         observer = self._observer = self._observer or Observer(machine, self.keeper.owner)
-        with changing(machine, self.places, settle=True) as session:
-            self._troubled(_refreshed(session))
+        with changing(machine, self.keeper.places, settle=True) as session:
+            self.trouble = tell("observe", _refreshed(session), self.trouble)
             managed = session.managed
             return observer.look(retrieve(machine, managed.settings), managed)
-
-    def _troubled(self, why: str) -> None:
-        if why and why != self.trouble:
-            log.warning("observe", reason=why)
-        self.trouble = why
 
     def _compare(self, observation: Observation) -> None:
         """Log drift that began, changed or ended."""

@@ -8,35 +8,28 @@ be attributed to one file; while one is invalid no policy ends, as it might be i
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field
 from typing import Literal
 
 from damonpolicy.base import log, trust
 from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.daemon.absences import Absences
 from damonpolicy.daemon.containment import contained
-from damonpolicy.daemon.debounce import Settling
+from damonpolicy.daemon.files import Settling, Sources
 from damonpolicy.daemon.keeper import Keeper
-from damonpolicy.daemon.sources import Sources
-from damonpolicy.daemon.spacing import Spacing
-from damonpolicy.daemon.tally import Tally
-from damonpolicy.engine.prepare import prepare
-from damonpolicy.engine.session import Session, changing
-from damonpolicy.engine.state_directory import Places
+from damonpolicy.daemon.scheduler import Job, beat
+from damonpolicy.engine.session import Session
 from damonpolicy.engine.transaction import FeatureRefused, Terms
 from damonpolicy.kernel.damon.capabilities import Capabilities, detect
-from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.plan.loops import carried
 from damonpolicy.plan.machine_state import retrieve
-from damonpolicy.plan.plan import Plan
 from damonpolicy.policy.compile.loading import Compiled, Source, compile_on, located, wanted
 from damonpolicy.policy.compile.policies import Overrides, load
 from damonpolicy.policy.source.content import Content, gather, signature
 
-__all__ = ("HELD", "Outcome", "Reloader")
+__all__ = ("HELD", "Outcome", "ReloadJob", "Reloader")
 
 HELD = "a program has it open for writing"
 """The reason why a file is not applied."""
@@ -52,6 +45,8 @@ _TRY_AGAIN = 5.0
 """Seconds until a failure is tried again, as the machine may have changed."""
 _RESERVE = 2.0
 """The allowed increase of the preparation time over the last one."""
+_MOST_OFTEN = 0.05
+"""Seconds between two looks, however many hints there are."""
 _HELD = 5.0
 """Seconds after which a file that is held open for writing is reported."""
 _YOUNG = 0.1
@@ -82,36 +77,30 @@ class Outcome:
 
 
 class Reloader:
-    """The keeper of a machine under the policies of some paths."""
+    """The part of a service that reads its policy files, and applies them."""
 
     def __init__(
         self,
-        machine: Machine,
-        places: Places,
-        paths: Sequence[str],
+        keeper: Keeper,
         *,
         variables: Sequence[str] = (),
         settings: Sequence[str] = (),
         debounce: float = 0.5,
     ) -> None:
-        self.machine = machine
-        self.places = places
-        self.paths = tuple(paths)
+        self.keeper = keeper
         self.variables = tuple(variables)
         self.settings = tuple(settings)
-        self.owner = f"service:{','.join(paths)}"
         self.outcome: Outcome | None = None
-        self.capabilities: Capabilities | None = None
-        self.spacing = Spacing()
-        self.tally = Tally()
-        self._absences = Absences()
+        self.applies = 0
+        """The number of transactions that applied changed files, since the start."""
         self._settling = Settling(debounce)
         self._signature: tuple[object, ...] = ()
         self._content: Content | None = None
         self._read_at = self._tried_at = -_READ_ANYWAY
         self._looked_at = 0.0
         self._early = 0.0
-        self._sources = Sources(Keeper(machine, places, self.owner), places)
+        self._sources = Sources(keeper)
+        self._generation = 0
         self._held: tuple[str, ...] = ()
         self._held_since = 0.0
         self._held_told = False
@@ -123,15 +112,6 @@ class Reloader:
         One holds up all, as all files are validated together.
         """
         return self._held if self._held_told else ()
-
-    def note(self, plan: Plan) -> None:
-        """Record a finished transaction, whatever its reason."""
-        self.spacing.note(plan, self.machine.monotonic())
-        self._absences.note(plan)
-
-    def terms(self, reason: str, *, follows: bool = False) -> Terms:
-        """Return how a service carries out a plan."""
-        return Terms(reason, capabilities=self.capabilities, interruptible=False, follows=follows)
 
     def again(self) -> None:
         """Apply the current content again, as if it had changed."""
@@ -149,7 +129,7 @@ class Reloader:
 
     def look(self) -> Outcome | None:
         """Read changed files, and apply settled ones; None if there are none."""
-        now, before = self.machine.monotonic(), self._signature
+        now, before = self.keeper.machine.monotonic(), self._signature
         content = self._read(now)
         since = None
         if self._signature != before:  # even if they have the same content again
@@ -191,7 +171,7 @@ class Reloader:
 
     def _read(self, now: float) -> Content:
         """Read all files, unless none has changed."""
-        seen = signature([*self.paths, *self.variables])
+        seen = self._sign()
         if (
             self._content is None
             or seen != self._signature
@@ -201,9 +181,12 @@ class Reloader:
             or now - self._read_at >= _READ_ANYWAY
         ):
             self._signature, self._read_at = seen, now
-            keepers = trust.root_and_we() if trust.guarded(self.machine.name) else None
-            self._content = gather(self.paths, self.variables, keepers)
+            keepers = trust.root_and_we() if trust.guarded(self.keeper.machine.name) else None
+            self._content = gather(self.keeper.paths, self.variables, keepers)
         return self._content
+
+    def _sign(self) -> tuple[object, ...]:
+        return signature([*self.keeper.paths, *self.variables])
 
     def _apply(self, content: Content) -> Outcome:
         try:
@@ -214,39 +197,38 @@ class Reloader:
                     message = f"`{gone[0]}` is gone: what it held stays as it is"
                     return self._outcome("gone", content, message)
                 self._sources.add(content)
-                compiled, changed, generation = self._bring(content)
+                compiled, changed = self._bring(content)
                 if not compiled.wrong:
                     self._sources.keep(content)
         except _Moved:
             raise
         except DamonPolicyError as error:
-            self.tally.failed(error)
             self._await_rest()
             wrong: Kind = "invalid" if error.diagnostics and not error.undone else "failed"
             hint = f" ({error.hint})" if error.hint and not error.diagnostics else ""
             return self._outcome(wrong, content, f"{error}{hint}", error.diagnostics)
         if not changed:
             self._await_rest()
-        self.tally.applies += changed
+        self.applies += changed
         kind: Kind = "applied" if changed else "unchanged"
         message = ""
         if compiled.wrong:
             names = ", ".join(f"`{name}`" for name in sorted(compiled.wrong))
             kind, message = "invalid", f"not {names}: what it held before stays as it is"
-        return self._outcome(kind, content, message, compiled.found, generation)
+        return self._outcome(kind, content, message, compiled.found)
 
     def _await_rest(self) -> None:
         """Wait until prepared content has settled; raises _Moved if it changes.
 
         So a change is written to the kernel as soon as it may be.
         """
-        now, settling = self.machine.monotonic(), self._settling
+        now, settling = self.keeper.machine.monotonic(), self._settling
         reserve = (now - self._tried_at) * _RESERVE
         self._early = min(reserve, settling.debounce / 2, max(settling.debounce - _YOUNG, 0.0))
         if settling.rested_at <= self._tried_at:
             return  # they had settled when they were read
-        self.machine.sleep(max(settling.rested_at - now, 0.0))
-        if signature([*self.paths, *self.variables]) != self._signature:
+        self.keeper.machine.sleep(max(settling.rested_at - now, 0.0))
+        if self._sign() != self._signature:
             raise _Moved("files changed before they had settled")
 
     def _outcome(
@@ -255,71 +237,107 @@ class Reloader:
         content: Content,
         message: str,
         found: Sequence[Diagnostic] = (),
-        generation: int | None = None,
     ) -> Outcome:
-        if generation is None:
-            generation = self.outcome.generation if self.outcome else 0
         texts = {each.name: each.text for each in (*content.files, *content.variables)}
         return Outcome(
-            kind, content.digest, time.time(), generation, message, tuple(found), texts
+            kind, content.digest, time.time(), self._generation, message, tuple(found), texts
         )  # fmt: skip
 
-    def _bring(self, content: Content) -> tuple[Compiled, bool, int]:
+    def _bring(self, content: Content) -> tuple[Compiled, bool]:
         """Bring the machine under content: one transaction, or none if nothing changes.
 
-        Returns the compiled policies, whether anything changed, and the generation in force.
+        Returns the compiled policies, and whether anything changed.
         """
+        keeper = self.keeper
         overrides, wrong = Overrides.read(content.variables, self.settings)
         loaded = load(
-            content.files, overrides, machine=self.machine, found=[*content.found, *wrong]
+            content.files, overrides, machine=keeper.machine, found=[*content.found, *wrong]
         )
-        if len(content.missing) == len(self.paths):
-            log.warning("nothing to read", missing=list(self.paths))
-        source = Source(loaded, self.owner)
-        with changing(self.machine, self.places) as session:
-            self.capabilities = self._can_do()
-            compiled = self._compile(source, self.capabilities)
+        if len(content.missing) == len(keeper.paths):
+            log.warning("nothing to read", missing=list(keeper.paths))
+        source = Source(loaded, keeper.owner)
+        with keeper.changing() as session:
+            keeper.capabilities = self._can_do()
+            compiled = self._compile(source, keeper.capabilities)
             while True:
                 try:
                     changed = self._transact(session, compiled)
                 except FeatureRefused as refused:
-                    self.capabilities = refused.capabilities
-                    compiled = self._compile(source, self.capabilities)
+                    keeper.capabilities = refused.capabilities
+                    compiled = self._compile(source, keeper.capabilities)
                 except _Moved:
                     raise
                 except DamonPolicyError as error:
                     compiled = compiled.without(error)
                 else:
-                    return compiled, changed, session.managed.generation
+                    self._generation = session.managed.generation
+                    return compiled, changed
 
     def _compile(self, source: Source, capabilities: Capabilities) -> Compiled:
-        return compile_on([source], self.machine, capabilities, served=True, shared=self.variables)
+        machine = self.keeper.machine
+        return compile_on([source], machine, capabilities, served=True, shared=self.variables)
 
     def _can_do(self) -> Capabilities:
         """Detect the kernel's features again, as running kdamonds may show more by now.
 
         Refused features stay refused, or they would be tried again at each reload.
         """
-        if self.capabilities is None:
-            return detect(self.machine, retrieve(self.machine).tree)
-        return self.capabilities.learned(self.machine)
+        machine, known = self.keeper.machine, self.keeper.capabilities
+        return known.learned(machine) if known else detect(machine, retrieve(machine).tree)
 
     def _transact(self, session: Session, compiled: Compiled) -> bool:
-        before = session.managed.policies
-        compiled_now = {
-            name: carried(before.get(name), each) for name, each in compiled.policies.items()
-        }
-        without = "" if compiled.wrong else self.owner
-        policies = wanted(session.managed, compiled_now, without=without)
+        keeper, before = self.keeper, session.managed.policies
+        now = {name: carried(before.get(name), each) for name, each in compiled.policies.items()}
+        without = "" if compiled.wrong else keeper.owner
+        policies = wanted(session.managed, now, without=without)
+        terms = Terms(f"reload of {', '.join(keeper.paths)}", when_ready=self._await_rest)
         with located(compiled.spans):
-            current, plan = prepare(
-                self.machine, session.managed, policies, compiled.policies, waits=True
-            )
-            reason = f"reload of {', '.join(self.paths)}"
-            terms = replace(self.terms(reason), when_ready=self._await_rest)
-            changed = session.carry_out(current, plan, terms)
-        self.note(plan)
-        return changed
+            return keeper.bring(session, policies, compiled.policies, terms) is not None
+
+
+@dataclass(slots=True)
+class ReloadJob(Job):
+    """The job that looks at the policy files: on a hint, and every ``poll`` seconds anyway."""
+
+    reloader: Reloader
+    rearm: Callable[[], None] = lambda: None
+    told: Callable[[Outcome | None], None] = lambda _: None
+    """Called with each outcome, when files begin or cease to be held, and after each `again`."""
+    poll: float = 2.0
+    due: float = 0.0
+    _hinted: bool = False
+    _asked: bool = False
+    _ran: float = -_MOST_OFTEN
+
+    def hint(self) -> None:
+        """Note that something may have changed; any thread may call it."""
+        self._hinted = True
+        self.due = min(self.due, self._ran + _MOST_OFTEN)
+
+    def again(self) -> None:
+        """Apply the current content again, as if it had changed; a signal handler may call it."""
+        self._asked = True
+        self.reloader.again()
+        self.due = 0.0
+
+    def run(self) -> None:
+        """Apply settled files."""
+        asked, self._hinted, self._asked = self._asked, False, False
+        self.rearm()
+        held = self.reloader.held
+        try:
+            looked = self.reloader.look()
+        except BaseException:
+            self._asked |= asked  # a caller that waits for a reload gets its result the next time
+            raise
+        if looked is not None or asked or held != self.reloader.held:
+            self.told(self.reloader.outcome)
+        self._ran = self.reloader.keeper.machine.monotonic()
+        soon = self.reloader.next_look(self._ran)
+        next_poll = beat(self._ran, self.poll)
+        self.due = min(next_poll, soon if soon is not None else next_poll)
+        if self._hinted:
+            self.due = min(self.due, self._ran + _MOST_OFTEN)
 
 
 def _tell(outcome: Outcome, before: Outcome | None) -> None:

@@ -10,10 +10,9 @@ from __future__ import annotations
 from damonpolicy.base import log
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.daemon.containment import contained
-from damonpolicy.daemon.jobs.reload import Reloader
-from damonpolicy.engine.prepare import prepare
-from damonpolicy.engine.session import changing
+from damonpolicy.daemon.containment import tell
+from damonpolicy.daemon.keeper import Keeper
+from damonpolicy.engine.transaction import Terms
 from damonpolicy.kernel.system.host import starts
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.observe.status.document import drift_of, settings
@@ -30,7 +29,7 @@ _AFTER_FAILURE = 60.0
 class Repairer:
     """The repairer of a service's policies that ask for it."""
 
-    reloader: Reloader
+    keeper: Keeper
     again: float = 30.0
     """Seconds between two repairs, so that repeated changes do not cause a race."""
     repairs: int = 0
@@ -39,17 +38,13 @@ class Repairer:
 
     def repair(self) -> bool:
         """Repair all drift in one transaction; return whether anything was changed."""
-        machine = self.reloader.machine
+        machine = self.keeper.machine
         if machine.monotonic() < self._not_before:
             return False
         try:
-            with contained():
-                changed = self._transact()
+            changed = self._transact()
         except DamonPolicyError as error:
-            self.reloader.tally.failed(error)
-            if str(error) != self.trouble:
-                log.warning("repair", reason=str(error))
-            self.trouble = str(error)
+            self.trouble = tell("repair", str(error), self.trouble)
             self._not_before = machine.monotonic() + _AFTER_FAILURE
             return False
         self.trouble = ""
@@ -59,20 +54,18 @@ class Repairer:
         return changed
 
     def _transact(self) -> bool:
-        machine = self.reloader.machine
-        with changing(machine, self.reloader.places) as session:
+        machine = self.keeper.machine
+        with self.keeper.changing() as session:
             managed = session.managed
             current = retrieve(machine, managed.settings)
-            late = repairable(machine, current, managed, self.reloader.owner)
+            late = repairable(machine, current, managed, self.keeper.owner)
             if not late:
                 return False
-            current, plan = prepare(machine, managed, managed.policies, late, waits=True)
-            terms = self.reloader.terms("repair of drift", follows=True)
-            changed = session.carry_out(current, plan, terms)
-            self.reloader.note(plan)
-        if changed:
+            terms = Terms("repair of drift", follows=True)
+            plan = self.keeper.bring(session, managed.policies, late, terms)
+        if plan is not None:
             log.info("repaired", policies=late, operations=len(plan.operations))
-        return changed
+        return plan is not None
 
 
 def repairable(machine: Machine, current: Current, managed: Managed, owner: str) -> list[str]:

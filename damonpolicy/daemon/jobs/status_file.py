@@ -1,34 +1,66 @@
-"""The service's record of itself for `status`: a file, written when it changes."""
+"""The service's record of itself: a file for `status`, written when it changes, and `Figures`."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, field
 from typing import Any
 
-from damonpolicy.base.diagnostics import render_text, told
+from damonpolicy.base.diagnostics import limit_findings, render_text
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.daemon.containment import Guard
 from damonpolicy.daemon.jobs.feed import FeedJob
 from damonpolicy.daemon.jobs.follow import Follower
-from damonpolicy.daemon.jobs.observe import ObserveJob
+from damonpolicy.daemon.jobs.observe import KdamondSeen, Observation, ObserveJob
 from damonpolicy.daemon.jobs.reload import Outcome, Reloader
 from damonpolicy.daemon.jobs.tune import TuneJob
-from damonpolicy.daemon.wake import Readable, beat
+from damonpolicy.daemon.record import (
+    Drifted,
+    DriftedFile,
+    Failures,
+    LastReload,
+    Record,
+    SchemeGoals,
+)
+from damonpolicy.daemon.scheduler import Job, beat
 from damonpolicy.engine.state_directory import write_json
 from damonpolicy.kernel.system.host import starts
 
-__all__ = ("RecordJob",)
+__all__ = ("Figures", "RecordJob")
 
 _SHOWN = 5
 """The most drifted files to name."""
 
 
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Figures of the last observation; counts since the start, times since the epoch (s)."""
+
+    reloads: Mapping[str, int] = field(default_factory=dict)
+    reloaded_at: float | None = None
+    reload_ok: bool | None = None
+    """Whether the last reload brought the machine under its files; None before the first."""
+    in_force: bool | None = None
+    """Whether that still holds, without drift; None if unknown."""
+    digest: str = ""
+    applies: int = 0
+    rollbacks: int = 0
+    commits: int = 0
+    feeds: int = 0
+    drifts: int = 0
+    repairs: int = 0
+    errors: Mapping[str, float] = field(default_factory=dict)
+    """The error of each loop, as a share of its target."""
+    failures: Mapping[str, int] = field(default_factory=dict)
+    """The number of failures of each job, by name."""
+    observation: Observation | None = None
+
+
 @dataclass(slots=True)
-class RecordJob:
+class RecordJob(Job):
     """The job that keeps the record: after a reload with a new result, and by ``poll`` seconds."""
 
     reloader: Reloader
@@ -38,7 +70,7 @@ class RecordJob:
     observe: ObserveJob
     poll: float = 5.0
     due: float = 0.0
-    guards: Callable[[], Mapping[str, Guard]] = dict
+    guards: Mapping[str, Guard] = field(default_factory=dict)
     """The guards of the jobs, including this one."""
     told: Callable[[], None] = lambda: None
     """Called after each check for changes."""
@@ -48,11 +80,6 @@ class RecordJob:
     """The last reload that brought the machine under its policies."""
     _counted: Outcome | None = None
     _written: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def readable(self) -> Readable | None:
-        """Only time makes it due."""
-        return None
 
     def count(self, outcome: Outcome | None) -> None:
         """Record the result of a reload, and write soon: it may also wait for files."""
@@ -64,13 +91,13 @@ class RecordJob:
 
     def run(self) -> None:
         """Write the record, if it has changed."""
-        self.due = beat(self.reloader.machine.monotonic(), self.poll)
+        self.due = beat(self.reloader.keeper.machine.monotonic(), self.poll)
         self.told()
-        data = self._data()
+        data = asdict(self._record())
         if data == self._written:
             return
         try:
-            write_json(self.reloader.places.service, data)
+            write_json(self.reloader.keeper.places.service, data)
         except DamonPolicyError:
             return  # a full disk: the machine is more important, and it is tried again
         self._written = data
@@ -78,57 +105,73 @@ class RecordJob:
     def remove(self) -> None:
         """Remove the record: the service ends, even if that fails."""
         with contextlib.suppress(OSError):
-            self.reloader.places.service.unlink(missing_ok=True)
+            self.reloader.keeper.places.service.unlink(missing_ok=True)
 
-    def _data(self) -> dict[str, Any]:
-        outcome, pid = self.reloader.outcome, os.getpid()
-        last = None if outcome is None else {
-            "result": outcome.kind,
-            "at": outcome.at,
-            "digest": outcome.digest,
-            "message": outcome.message,
-            "findings": render_text(told(outcome.diagnostics, outcome.texts), outcome.texts),
-        }  # fmt: skip
-        return {
-            "pid": pid,
-            "start": starts(self.reloader.machine, pid),
-            "paths": list(self.reloader.paths),
-            "owner": self.reloader.owner,
-            "reload": last,
-            "reloads": dict(self.reloads),
-            "held": list(self.reloader.held),
-            "jobs": {
-                name: {"failures": each.failures, "trouble": each.trouble}
-                for name, each in self.guards().items()
+    def figures(self) -> Figures:
+        """Return the figures of now."""
+        observe, outcome = self.observe, self.reloader.outcome
+        fine = None if outcome is None else outcome.ok
+        seen = observe.last if not observe.trouble else None
+        return Figures(
+            reloads=dict(self.reloads),
+            reloaded_at=self.good.at if self.good else None,
+            reload_ok=fine,
+            in_force=False if fine is False else None if seen is None else fine and not seen.drift,
+            digest=self.good.digest if self.good else "",
+            applies=self.reloader.applies,
+            rollbacks=self.reloader.keeper.rollbacks,
+            commits=self.follower.commits,
+            feeds=self.feed.writes,
+            drifts=observe.drifts,
+            repairs=observe.repairer.repairs,
+            errors=dict(self.tune.errors()),
+            failures={name: each.failures for name, each in self.guards.items()},
+            observation=observe.last,
+        )
+
+    def _record(self) -> Record:
+        keeper, outcome, pid = self.reloader.keeper, self.reloader.outcome, os.getpid()
+        return Record(
+            pid=pid,
+            start=starts(keeper.machine, pid),
+            paths=keeper.paths,
+            owner=keeper.owner,
+            reload=None if outcome is None else _reload(outcome),
+            reloads=dict(self.reloads),
+            held=self.reloader.held,
+            jobs={
+                name: Failures(each.failures, each.trouble)
+                for name, each in self.guards.items()
                 if each.failures
             },
-            "following": self.follower.trouble,
-            "not_followed": [each.to_json() for each in self.follower.waiting()],
-            "feeds": dict(self.feed.troubles()),
-            "loops": dict(self.tune.troubles()),
-            "errors": {loop: round(share, 2) for loop, share in self.tune.errors().items()},
-            **self._observed(),
-        }
+            following=self.follower.trouble,
+            not_followed=tuple(self.follower.waiting()),
+            feeds=dict(self.feed.troubles()),
+            loops=dict(self.tune.troubles()),
+            errors={loop: round(share, 2) for loop, share in self.tune.errors().items()},
+            observing=self.observe.trouble,
+            drift=self._drift(),
+            asked=tuple(each.name for each in self._seen if each.asked),
+            unasked=tuple(each.name for each in self._seen if not each.asked),
+            schemes={
+                f"{kdamond.name}/{each.name}": SchemeGoals(each.goals, each.score, each.trend)
+                for kdamond in self._seen
+                for each in kdamond.schemes
+                if each.goals
+            },
+        )
 
-    def _observed(self) -> dict[str, Any]:
-        """Return the progress of goals, and the drift."""
+    @property
+    def _seen(self) -> Sequence[KdamondSeen]:
+        return self.observe.last.kdamonds if self.observe.last else ()
+
+    def _drift(self) -> Drifted:
         last, repairer = self.observe.last, self.observe.repairer
         found = last.drift if last else ()
-        kdamonds = last.kdamonds if last else ()
-        return {
-            "observing": self.observe.trouble,
-            "drift": {
-                "files": len(found),
-                "first": [asdict(each) for each in found[:_SHOWN]],
-                "repairs": repairer.repairs,
-                "cannot_repair": repairer.trouble,
-            },
-            "asked": [each.name for each in kdamonds if each.asked],
-            "unasked": [each.name for each in kdamonds if not each.asked],
-            "schemes": {
-                f"{kdamond.name}/{scheme.name}": scheme.to_json()
-                for kdamond in kdamonds
-                for scheme in kdamond.schemes
-                if scheme.goals
-            },
-        }
+        first = tuple(DriftedFile(**asdict(each)) for each in found[:_SHOWN])
+        return Drifted(len(found), first, repairer.repairs, repairer.trouble)
+
+
+def _reload(outcome: Outcome) -> LastReload:
+    findings = render_text(limit_findings(outcome.diagnostics, outcome.texts), outcome.texts)
+    return LastReload(outcome.kind, outcome.at, outcome.digest, outcome.message, findings)

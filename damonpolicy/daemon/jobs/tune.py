@@ -9,14 +9,12 @@ from dataclasses import field
 from damonpolicy.base import log
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.daemon.containment import contained
-from damonpolicy.daemon.jobs.follow import Follower
-from damonpolicy.daemon.meters import meter
-from damonpolicy.daemon.turns import pause, turns
-from damonpolicy.daemon.wake import Readable, beat
-from damonpolicy.engine.prepare import prepare
-from damonpolicy.engine.session import changing
-from damonpolicy.kernel.operation import kdamond_path
+from damonpolicy.daemon.containment import contained, tell
+from damonpolicy.daemon.keeper import Keeper
+from damonpolicy.daemon.meters import meter, pause, soonest, troubles, turns
+from damonpolicy.daemon.scheduler import Job
+from damonpolicy.engine.transaction import Terms
+from damonpolicy.kernel.damon.tree import kdamond_path
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.system.machine import read_or
 from damonpolicy.plan.ir import CompiledPolicy, Loop
@@ -25,9 +23,6 @@ from damonpolicy.tuning.loops import State, step
 from damonpolicy.tuning.sources import Meter, Stale
 
 __all__ = ("TuneJob",)
-
-_IDLE = 5.0
-"""Seconds until the next look for loops if there are none."""
 
 _Key = tuple[str, str]
 _Moves = dict[str, dict[_Key, str]]
@@ -52,12 +47,17 @@ class _Running:
         """The moved value: no two loops of a policy move the same."""
         return self.loop.kdamond, self.loop.path
 
+    @property
+    def name(self) -> str:
+        """The policy and the loop."""
+        return f"{self.policy}/{self.loop.name}"
+
 
 @dataclass(slots=True)
-class TuneJob:
+class TuneJob(Job):
     """The job that runs the loops of the service's policies, each at its own time."""
 
-    follower: Follower
+    keeper: Keeper
     due: float = 0.0
     """Also called after each reload: a loop's history ends with its policy, even if that
     returns.
@@ -65,73 +65,58 @@ class TuneJob:
     moves: int = 0
     _running: dict[tuple[str, _Key], _Running] = field(default_factory=dict)
 
-    @property
-    def readable(self) -> Readable | None:
-        """Nothing: only time makes it due."""
-        return None
-
     def troubles(self) -> Mapping[str, str]:
         """Return the reasons why loops do not move, by policy and loop."""
-        return {
-            f"{each.policy}/{each.loop.name}": each.trouble
-            for each in self._running.values()
-            if each.trouble
-        }
+        return troubles(self._running.values())
 
     def errors(self) -> Mapping[str, float]:
         """Return the errors of loops, as shares, by policy and loop."""
         return {
-            f"{each.policy}/{each.loop.name}": each.state.error
+            each.name: each.state.error
             for each in self._running.values()
             if each.state.error is not None
         }
 
     def run(self) -> None:
         """Run the loops that are due; their moves are one transaction per policy."""
-        machine = self.follower.reloader.machine
+        machine = self.keeper.machine
         self._renew()
         moves: _Moves = {}
-        troubles: dict[tuple[str, _Key], str] = {}
+        told: dict[tuple[str, _Key], str] = {}
         for each in turns(self._running.values(), machine.monotonic()):
             each.due = max(machine.monotonic(), each.due + each.loop.every / 1e6)
             try:
                 with contained():
-                    troubles[each.policy, each.key] = self._step(each, moves)
+                    told[each.policy, each.key] = self._step(each, moves)
             except DamonPolicyError as error:  # of this loop alone
-                troubles[each.policy, each.key] = error.message
-        if moves and self.follower.watched:
-            self.follower.table.update()
+                told[each.policy, each.key] = error.message
+        if moves and self.keeper.watches:
+            self.keeper.table.update()
         for policy, values in moves.items():
-            if trouble := self._move(policy, values):
-                troubles |= {(policy, key): trouble for key in values}
-        for place, trouble in troubles.items():
+            if why := self._move(policy, values):
+                told |= {(policy, key): why for key in values}
+        for place, why in told.items():
             each = self._running[place]
-            if trouble and trouble != each.trouble:
-                log.warning("tune", policy=each.policy, loop=each.loop.name, reason=trouble)
-            each.trouble = trouble
-        now = machine.monotonic()
-        self.due = min((each.due for each in self._running.values()), default=beat(now, _IDLE))
+            each.trouble = tell("tune", why, each.trouble, policy=each.policy, loop=each.loop.name)
+        self.due = soonest(self._running.values(), machine.monotonic())
 
     def _renew(self) -> None:
         """Take the loops of the managed set; those that stay keep their state."""
-        keeper, places = self.follower.keeper, self.follower.reloader.places
-        now = keeper.machine.monotonic()
+        keeper, now = self.keeper, self.keeper.machine.monotonic()
         found: dict[tuple[str, _Key], _Running] = {}
-        for name, policy in keeper.managed().policies.items():
-            if policy.owner != keeper.owner:
-                continue
+        for name, policy in keeper.policies().items():
             for loop in policy.loops:
                 key = (name, (loop.kdamond, loop.path))
                 known = self._running.get(key)
                 if known is None or known.loop != loop:
-                    meters = tuple(meter(each, keeper, places) for each in loop.sources)
+                    meters = tuple(meter(each, keeper) for each in loop.sources)
                     known = _Running(name, loop, meters, now, now)
                 found[key] = known
         self._running = found
 
     def _step(self, running: _Running, moves: _Moves) -> str:
         """Compute a loop's move into ``moves``; returns the reason if it does not move."""
-        keeper, loop = self.follower.keeper, running.loop
+        keeper, loop = self.keeper, running.loop
         policy, now = keeper.managed().policies[running.policy], keeper.machine.monotonic()
         held = value(policy, loop)
         if held is None:
@@ -161,19 +146,19 @@ class TuneJob:
 
     def _want(self, running: _Running, held: str, wanted: int, moves: _Moves) -> None:
         """Record a value, if it is new and a commit may follow now."""
-        loop, keeper = running.loop, self.follower.keeper
+        loop, keeper = running.loop, self.keeper
         if wanted == int(normalise(held)):
             return
-        now, spacing = keeper.machine.monotonic(), self.follower.reloader.spacing
+        now = keeper.machine.monotonic()
         for each in keeper.managed().policies[running.policy].kdamonds:
-            if each.name == loop.kdamond and (ready := spacing.ready(each, now)) > now:
+            if each.name == loop.kdamond and (ready := keeper.ready(each, now)) > now:
                 running.due = ready
                 return
         moves.setdefault(running.policy, {})[running.key] = str(wanted)
 
     def _touched(self, policy: CompiledPolicy, loop: Loop, held: str) -> str:
         """Describe somebody else's change to the loop's file: then we do not move it."""
-        machine, managed = self.follower.keeper.machine, self.follower.keeper.managed()
+        machine, managed = self.keeper.machine, self.keeper.managed()
         path = loop.path
         if loop.kdamond:
             slot = managed.slot_of(f"{policy.name}/{loop.kdamond}")
@@ -186,27 +171,18 @@ class TuneJob:
 
     def _move(self, policy: str, values: Mapping[_Key, str]) -> str:
         """Carry out the moves of a policy's loops; returns the reason of a failure."""
-        reloader, table = self.follower.reloader, self.follower.table
-        machine = reloader.machine
+        keeper = self.keeper
         try:
-            with contained(), changing(machine, reloader.places) as session:
+            with keeper.changing() as session:
                 policies = session.managed.policies
                 if policy not in policies:
                     return ""
                 anew = {**policies, policy: moved(policies[policy], values)}
-                current, plan = prepare(
-                    machine, session.managed, anew, [policy], find=table.find, waits=True
-                )
-                changed = session.carry_out(
-                    current,
-                    plan,
-                    reloader.terms("a loop moves what it tunes", follows=True),
-                )
-                reloader.note(plan)
+                terms = Terms("a loop moves what it tunes", follows=True)
+                plan = keeper.bring(session, anew, [policy], terms, keeper.table.find)
         except DamonPolicyError as error:
-            reloader.tally.failed(error)
             return str(error)
-        self.moves += changed
-        if changed:
+        if plan is not None:
+            self.moves += 1
             log.debug("tuned", values={path: text for (_, path), text in values.items()})
         return ""

@@ -12,15 +12,29 @@ from typing import Any
 
 from damonpolicy.emulated.damon import checks, commits, quotas
 from damonpolicy.emulated.damon.modules import Modules
-from damonpolicy.emulated.damon.monitor import hits, passed, tried
-from damonpolicy.emulated.damon.table import Directory, copy, get, number, numbered
+from damonpolicy.emulated.damon.monitor import Work, hits, works
+from damonpolicy.emulated.damon.regions import Region
+from damonpolicy.emulated.damon.table import (
+    CONTEXT,
+    Directory,
+    Files,
+    copy,
+    entry,
+    inside,
+    look,
+    put,
+)
 from damonpolicy.emulated.values import Refusal
 from damonpolicy.emulated.world import World
+from damonpolicy.kernel.damon.directory import Entries, File
+from damonpolicy.kernel.damon.schema import pattern
+from damonpolicy.kernel.damon.view import Kdamond, TriedRegion
 
 __all__ = ("WRECKED", "Kdamonds")
 
-_INTERVALS = "monitoring_attrs/intervals"
-_TRIED = "*/contexts/*/schemes/*/tried_regions/*"
+_TRIED = pattern(f"0/{Kdamond().schemes[0].tried_regions[0].path}")
+_HITS = pattern(f"0/{Kdamond().schemes[0].tried_regions[0].probes[0].path}")
+_REFRESH = Kdamond().refresh.path
 WRECKED = "the emulated kernel is wrecked: "
 
 
@@ -41,8 +55,12 @@ class Kdamonds:
 
     def context(self, name: str) -> Directory | None:
         """Return the staged files of a slot's context, None if it has none."""
-        found: Directory | None = self.world.state["tree"][name]["contexts"].get("0")
+        found: Directory | None = entry(self.world.state["tree"], f"{name}/{CONTEXT}")
         return found
+
+    def staged(self, name: str) -> Kdamond:
+        """Return the view of a slot's staged files."""
+        return Kdamond(Files(self.world.state["tree"][name]))
 
     def running(self, name: str) -> dict[str, Any] | None:
         """Return the running copy of a slot's kdamond, None while it is off."""
@@ -82,8 +100,9 @@ class Kdamonds:
             raise Refusal(errno.EINVAL)
         # the context of the last run is freed before any check
         slot.update(ever=False, idle=0, walks=0)
-        targets = checks.check(self.world, context)
-        if not checks.startable(self.world, context, targets):
+        staged = self.staged(name)
+        targets = checks.check(self.world, staged)
+        if not checks.startable(self.world, staged, targets):
             raise Refusal(errno.EINVAL)
         if self.modules.running():
             raise Refusal(errno.EBUSY)
@@ -95,7 +114,7 @@ class Kdamonds:
             "pid": self.world.start_thread(f"kdamond.{count}"),
             "since": now,
             "targets": targets,
-            "schemes": [quotas.scheme_state(now) for _ in numbered(context["schemes"])],
+            "schemes": [quotas.scheme_state(now) for _ in staged.schemes],
         }
         self._take(slot["running"], context)
         self._end_without_targets(name)
@@ -103,24 +122,23 @@ class Kdamonds:
 
     def _take(self, running: dict[str, Any], context: Directory) -> None:
         """Make a kdamond run the staged files."""
-        sample, aggregation = (
-            number(context, f"{_INTERVALS}/{name}") for name in ("sample_us", "aggr_us")
-        )
+        files = look(context)
+        sample, aggregation = files.intervals.sample.number, files.intervals.aggregation.number
         running.update(
             tree=copy(context),
-            ops=context["operations"],
+            ops=files.ops.text,
             sample=sample,
             aggr=aggregation,
             samples=aggregation // max(sample, 1),
             tuned_at=self.world.now(),
-            cgroups=checks.cgroups(self.world, context),
-            goal_cgroups=checks.goal_cgroups(self.world, context),
+            cgroups=checks.cgroups(self.world, files),
+            goal_cgroups=checks.goal_cgroups(self.world, files),
         )
 
     def _oops(self, slot: dict[str, Any]) -> None:
         """Poison the machine if the running copy would wreck the kernel."""
         if slot["running"]:
-            reason = checks.oopses(self.world, slot["running"]["tree"])
+            reason = checks.oopses(self.world, look(slot["running"]["tree"]))
             if reason:
                 self.world.poison(reason)
 
@@ -194,21 +212,22 @@ class Kdamonds:
 
     def _commit(self, name: str, running: dict[str, Any]) -> None:
         """Commit the staged files to a running kdamond (damon_commit_ctx())."""
-        world, context = self.world, self.context(name) or {}
+        world, staged = self.world, self.staged(name)
         if world.profile.quirk("wmarks.hang") and quotas.idle(world, running):
             # with an interval of 0 they are inactive too, but the kdamond does not sleep
             raise self.wreck("a commit that waits for ever: watermarks keep all schemes inactive")
         world.spend(int(running["sample"]) / 1e6)
         quotas.settle(world, running)
+        ran = look(running["tree"])
         try:
-            targets = checks.check(world, context)
-            self._match(running, targets, context)
+            targets = checks.check(world, staged)
+            self._match(running, targets, staged)
         except Refusal:
             if world.profile.has("commit.checked"):
                 raise
             self._end(name)
             return
-        reason = commits.changed_types(world, running["tree"], context) or checks.unmergeable(
+        reason = commits.changed_types(world, ran, staged) or checks.unmergeable(
             world, running["targets"], targets
         )
         states = running["schemes"]
@@ -217,14 +236,13 @@ class Kdamonds:
             state.update(active=True, measured=False)
             if world.profile.quirk("quota.fresh"):
                 state.update(window=None, esz=0, esz_bp=0)
-        wanted = len(numbered(context["schemes"]))
+        wanted = len(staged.schemes)
         fresh = [quotas.scheme_state(world.now()) for _ in range(wanted - len(states))]
-        before = running["tuned_at"] if self._same_intervals(running, context) else None
-        commits.wait(world, running, context)
-        commits.limit(world, running, context)
-        ran = running["tree"]
-        self._take(running, context)
-        commits.keep(world, ran, running["tree"])
+        before = running["tuned_at"] if self._same_intervals(running, staged) else None
+        commits.wait(world, running, staged)
+        commits.limit(world, running, staged)
+        self._take(running, self.context(name) or {})
+        commits.keep(world, ran, look(running["tree"]))
         running.update(targets=self._merged(running, targets), schemes=states[:wanted] + fresh)
         if before is not None:
             running["tuned_at"] = before
@@ -234,7 +252,7 @@ class Kdamonds:
         self._oops(self.slot(name))
 
     def _match(
-        self, running: dict[str, Any], targets: list[dict[str, Any]], context: Directory
+        self, running: dict[str, Any], targets: list[dict[str, Any]], staged: Kdamond
     ) -> None:
         """Refuse commits that damon_commit_ctx() refuses, such as obsolete targets without a match.
 
@@ -242,11 +260,11 @@ class Kdamonds:
         ENOMEM.
         """
         obsolete = any(each["obsolete"] for each in running["targets"])
-        if obsolete or not checks.committable(self.world, running["tree"]):
+        if obsolete or not checks.committable(self.world, look(running["tree"])):
             raise Refusal(errno.ENOMEM)
         unmatched = targets[len(running["targets"]) :]
         if any(each["obsolete"] for each in unmatched) or not checks.committable(
-            self.world, context
+            self.world, staged
         ):
             raise Refusal(errno.EINVAL)
 
@@ -254,59 +272,54 @@ class Kdamonds:
         self, running: dict[str, Any], targets: list[dict[str, Any]]
     ) -> list[dict[str, Any]]:
         """Drop obsolete targets; one without regions keeps those it has."""
-        merged = []
-        for index, each in enumerate(targets):
-            if index < len(running["targets"]) and not each["regions"]:
-                each["regions"] = running["targets"][index]["regions"]
-            if not each["obsolete"]:
-                merged.append(each)
-        return merged
+        for each, before in zip(targets, running["targets"], strict=False):
+            each["regions"] = each["regions"] or before["regions"]
+        return [each for each in targets if not each["obsolete"]]
 
-    def _same_intervals(self, running: dict[str, Any], context: Directory) -> bool:
+    def _same_intervals(self, running: dict[str, Any], staged: Kdamond) -> bool:
         """Return whether a commit leaves the intervals unchanged (damon_attrs_equals())."""
+        goal = look(running["tree"]).intervals.auto_tune
         return (
-            str(running["sample"]) == get(context, f"{_INTERVALS}/sample_us")
-            and str(running["aggr"]) == get(context, f"{_INTERVALS}/aggr_us")
-            and running["tree"]["monitoring_attrs"]["intervals"].get("intervals_goal")
-            == context["monitoring_attrs"]["intervals"].get("intervals_goal")
+            running["sample"] == staged.intervals.sample.number
+            and running["aggr"] == staged.intervals.aggregation.number
+            and inside(goal) == inside(staged.intervals.auto_tune)
         )
 
     def _commit_goals(self, name: str, running: dict[str, Any]) -> None:
         """Commit only the goals (damos_sysfs_set_quota_scores())."""
-        staged = numbered((self.context(name) or {})["schemes"])
-        for mine, scheme in zip(numbered(running["tree"]["schemes"]), staged, strict=False):
-            checks.check_goals(self.world, scheme, errno.EINVAL)
-            if "goals" in scheme["quotas"]:
-                ran = copy(mine)
-                mine["quotas"]["goals"] = copy(scheme["quotas"]["goals"])
-                commits.keep_goals(self.world, ran, mine)
-        running["goal_cgroups"] = checks.goal_cgroups(self.world, running["tree"])
+        ran, runs = look(copy(running["tree"])), look(running["tree"])
+        for before, mine, staged in zip(
+            ran.schemes, runs.schemes, self.staged(name).schemes, strict=False
+        ):
+            checks.check_goals(self.world, staged, errno.EINVAL)
+            inside(mine.quota.goals).clear()
+            inside(mine.quota.goals).update(copy(inside(staged.quota.goals)))
+            commits.keep_goals(self.world, quotas.goals(before), mine)
+        running["goal_cgroups"] = checks.goal_cgroups(self.world, runs)
         for state in running["schemes"]:
             state["measured"] = False
         self._oops(self.slot(name))
 
     def _update(self, name: str, running: dict[str, Any], command: str) -> None:
         """Write results into the staged files."""
-        context = self.context(name) or {}
+        staged = self.staged(name)
         if command == "update_tuned_intervals":
-            intervals = context["monitoring_attrs"]["intervals"]
-            intervals["sample_us"] = str(running["sample"])
-            intervals["aggr_us"] = str(running["aggr"])
+            put(staged.intervals.sample, running["sample"])
+            put(staged.intervals.aggregation, running["aggr"])
             return
-        for scheme, state in zip(numbered(context["schemes"]), running["schemes"], strict=False):
+        for scheme, state in zip(staged.schemes, running["schemes"], strict=False):
             if command == "update_schemes_stats":
                 for each, value in state["stats"].items():
-                    if each in scheme["stats"]:
-                        scheme["stats"][each] = str(value)
-            elif "effective_bytes" in scheme["quotas"]:
-                scheme["quotas"]["effective_bytes"] = str(state["esz"])
+                    put(File(scheme.tree, scheme.stats.below(each)), value)
+            else:
+                put(scheme.quota.effective_bytes, state["esz"])
 
     def refresh(self, name: str) -> None:
         """Write results into the staged files when ``refresh_ms`` is due."""
         slot = self.world.state["slots"].get(name)
         if not slot or not slot["running"]:
             return
-        wait = number(self.world.state["tree"][name], "refresh_ms") / 1000
+        wait = int(self.world.state["tree"][name].get(_REFRESH, 0)) / 1000
         if not wait:
             return
         if self.context(name) is None:
@@ -325,71 +338,62 @@ class Kdamonds:
 
     def _clear(self, name: str) -> None:
         """Remove the results of the last walk."""
-        context = self.context(name)
-        if context is None:
+        if self.context(name) is None:
             raise self.wreck("tried regions of a kdamond without a context")
         counts = self.slot(name)["tried"]
-        for index, scheme in enumerate(numbered(context["schemes"])):
-            shown = scheme.get("tried_regions", {})
+        for index, scheme in enumerate(self.staged(name).schemes):
+            shown = inside(scheme.tried_regions)
             old = [each for each in shown if each.isdecimal()]
             for each in old:
                 del shown[each]
             if not self.world.profile.quirk("tried.on"):
                 counts[str(index)] = counts.get(str(index), 0) - len(old)
-            if "total_bytes" in shown:
-                shown["total_bytes"] = "0"
+            put(scheme.tried_bytes, 0)
 
     def _walk(self, name: str, running: dict[str, Any], *, regions: bool) -> None:
         """Show the regions that schemes try next (damos_walk())."""
-        world, context = self.world, self.context(name) or {}
-        schemes = numbered(running["tree"]["schemes"])
-        paused = get(running["tree"], "pause") == "Y"
-        asleep = quotas.idle(world, running)
+        world, schemes = self.world, works(self.world, running)
+        paused, asleep = look(running["tree"]).paused.yes, quotas.idle(world, running)
         if asleep == 0 and not paused and world.profile.quirk("walk.hang"):
             raise self.wreck("tried regions that never come: all schemes are inactive")
         if not schemes or paused or asleep is not None:
             if world.profile.quirk("walk.cancel"):
                 raise Refusal(errno.ECANCELED)
             return
-        states = running["schemes"]
         quotas.settle(world, running)
-        if any(quotas.starves(world, running, scheme) for scheme in schemes):
+        if any(map(quotas.starves, schemes)):
             raise self.wreck(
                 "tried regions that never come: tuning lets a scheme never have its turn"
             )
-        waits = [
-            state["at"] + quotas.period(running, scheme) - world.now()
-            for scheme, state in zip(schemes, states, strict=True)
-        ]
+        waits = [each.state["at"] + each.period - world.now() for each in schemes]
         world.spend(max(0.0, *waits))
         quotas.settle(world, running)
-        staged = numbered(context["schemes"])
-        for index, (scheme, state) in enumerate(zip(schemes, states, strict=True)):
-            most = number(scheme, "stats/max_nr_snapshots")
-            over = most and state["stats"]["nr_snapshots"] >= most
-            if index < len(staged) and not over and state["active"]:
-                found = quotas.within_quota(world, scheme, state, tried(world, running, scheme))
-                self._show(name, index, running, scheme, found if regions else [])
-                total = sum(region.size for region in found)
-                if "total_bytes" in staged[index]["tried_regions"]:
-                    staged[index]["tried_regions"]["total_bytes"] = str(total)
-
-    def _show(
-        self, name: str, index: int, running: dict[str, Any], scheme: Directory, found: list[Any]
-    ) -> None:
-        """Make the numbered directories of tried regions."""
         counts = self.slot(name)["tried"]
-        twice = self.world.profile.quirk("tried.double")
-        probes = running["tree"]["monitoring_attrs"].get("probes", {})
-        shown = numbered((self.context(name) or {})["schemes"])[index]["tried_regions"]
-        for region in found:
-            counts[str(index)] = counts.get(str(index), 0) + 1
-            each = self.world.layout.fresh(_TRIED)
-            each["start"], each["end"] = str(region.start), str(region.end)
-            each["nr_accesses"], each["age"] = str(region.accesses), str(region.age)
-            if "sz_filter_passed" in each:
-                each["sz_filter_passed"] = str(passed(self.world, running, scheme, region))
-            for place, probe in enumerate(numbered(probes)):
-                each["probes"][str(place)] = {"hits": str(hits(self.world, running, probe, region))}
-            shown[str(counts[str(index)] - (0 if twice else 1))] = each
-            counts[str(index)] += twice
+        shown = zip(schemes, self.staged(name).schemes, strict=False)
+        for index, (work, scheme) in enumerate(shown):
+            if work.state["active"] and not quotas.over(work):
+                found = quotas.within_quota(work, work.tried())
+                put(scheme.tried_bytes, sum(region.size for region in found))
+                if regions and found:
+                    last = counts.get(str(index), 0)
+                    counts[str(index)] = self._show(work, scheme.tried_regions, found, last)
+
+    def _show(self, work: Work, shown: Entries[TriedRegion], found: list[Region], last: int) -> int:
+        """Make the directories of tried regions, numbered after the last; return the new last."""
+        fresh, twice = self.world.layout.fresh, self.world.profile.quirk("tried.double")
+        for region, counted in zip(found, hits(self.world, work.running, found), strict=True):
+            last += 1
+            number = last - (0 if twice else 1)
+            inside(shown)[str(number)] = fresh(_TRIED)
+            made = shown[number]
+            for file, value in (
+                (made.start, region.start), (made.end, region.end),
+                (made.nr_accesses, region.accesses), (made.age, region.age),
+                (made.filter_passed, work.passed(region)),
+            ):  # fmt: skip
+                put(file, value)
+            for probe, count in enumerate(counted):
+                inside(made.probes)[str(probe)] = fresh(_HITS)
+                put(made.probes[probe].hits, count)
+            last += twice
+        return last

@@ -11,118 +11,34 @@ from functools import cache
 from typing import Any
 
 from damonpolicy.base.errors import UsageError
-from damonpolicy.base.lazy import dataclass
 from damonpolicy.emulated import values
+from damonpolicy.emulated.damon.regions import PAGE
+from damonpolicy.emulated.damon.table import CONTEXT, Files, entry
 from damonpolicy.emulated.files import Content, Index
 from damonpolicy.emulated.profiles import Profile
 from damonpolicy.emulated.values import Refusal
 from damonpolicy.emulated.world import World
-from damonpolicy.kernel.damon import features
+from damonpolicy.kernel.damon.modules import ALL, MODULES, REGION, Parameter, parameter_path
+from damonpolicy.kernel.damon.view import Kdamond
 
-__all__ = ("MODULES", "Modules", "Parameter")
+__all__ = ("Modules",)
 
-_ROOT = "/sys/module"
-_PAGE = 4096
-_ENDS = ("start", "end")
+_FILES = Kdamond()
+_ATTRIBUTES = ("min_nr_regions", "max_nr_regions", "sample_interval", "aggr_interval")
 _STAT_ATTRIBUTES = (10, 1000, 5_000, 100_000)
 """Fewest and most regions, sampling and aggregation in µs (mm/damon/stat.c)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A parameter of a module, its kind, and its default."""
-
-    module: str
-    name: str
-    kind: str
-    default: str
-
-    @property
-    def path(self) -> str:
-        """The path of the parameter's file."""
-        return f"{_ROOT}/{self.module}/parameters/{self.name}"
-
-
-def _module(module: str, *rows: tuple[str, str, str]) -> tuple[Parameter, ...]:
-    return tuple(
-        Parameter(module, name, kind, default)
-        for names, kind, default in rows
-        for name in names.split()
-    )
-
-
-_SHARED = (
-    ("enabled", "enabled", "N"),
-    ("kdamond_pid", "pid", "-1"),
-    ("commit_inputs", "commit", "N"),
-    ("sample_interval", "ulong", "5000"),
-    ("aggr_interval", "ulong", "100000"),
-    ("min_nr_regions", "ulong", "10"),
-    ("max_nr_regions", "ulong", "1000"),
-    ("monitor_region_start monitor_region_end", "ulong", "0"),
-    ("quota_ms", "ulong", "10"),
-    ("quota_reset_interval_ms", "ulong", "1000"),
-    ("wmarks_interval", "ulong", "5000000"),
-    ("addr_unit", "ulong", "1"),
-)
-
-MODULES: tuple[Parameter, ...] = (
-    *_module(
-        "damon_stat",
-        ("enabled", "enabled", "N"),
-        ("kdamond_pid", "pid", "-1"),
-        ("estimated_memory_bandwidth", "value", "0"),
-        ("memory_idle_ms_percentiles", "value", ",".join(["0"] * 101)),
-        ("aggr_interval_us", "value", "0"),
-    ),
-    *_module(
-        "damon_reclaim", *_SHARED,
-        ("min_age", "ulong", "120000000"),
-        ("quota_sz", "ulong", "134217728"),
-        ("quota_mem_pressure_us quota_autotune_feedback", "ulong", "0"),
-        ("skip_anon", "bool", "N"),
-        ("autotune_monitoring_intervals", "bool", "N"),
-        ("wmarks_high", "ulong", "500"),
-        ("wmarks_mid", "ulong", "400"),
-        ("wmarks_low", "ulong", "200"),
-        ("nr_quota_exceeds nr_reclaim_tried_regions nr_reclaimed_regions", "value", "0"),
-        ("bytes_reclaim_tried_regions bytes_reclaimed_regions", "value", "0"),
-    ),
-    *_module(
-        "damon_lru_sort", *_SHARED,
-        ("hot_thres_access_freq", "ulong", "500"),
-        ("cold_min_age", "ulong", "120000000"),
-        ("active_mem_bp", "ulong", "0"),
-        ("autotune_monitoring_intervals filter_young_pages", "bool", "N"),
-        ("wmarks_high", "ulong", "200"),
-        ("wmarks_mid", "ulong", "150"),
-        ("wmarks_low", "ulong", "50"),
-        ("nr_cold_quota_exceeds nr_hot_quota_exceeds", "value", "0"),
-        ("nr_lru_sort_tried_cold_regions nr_lru_sort_tried_hot_regions", "value", "0"),
-        ("nr_lru_sorted_cold_regions nr_lru_sorted_hot_regions", "value", "0"),
-        ("bytes_lru_sort_tried_cold_regions bytes_lru_sort_tried_hot_regions", "value", "0"),
-        ("bytes_lru_sorted_cold_regions bytes_lru_sorted_hot_regions", "value", "0"),
-    ),
-)  # fmt: skip
-
-
 @cache
 def _of(profile: Profile) -> tuple[dict[str, Parameter], Index]:
-    found = {each.path: each for each in MODULES if _there(each, profile)}
+    found = {each.path: each for each in ALL if profile.has(each.feature)}
     return found, Index(found)
-
-
-def _there(parameter: Parameter, profile: Profile) -> bool:
-    """Return whether a kernel has a parameter, by its own feature or the module's."""
-    enabled = f"{_ROOT}/{parameter.module}/parameters/enabled"
-    feature = features.by_file(parameter.path) or features.by_file(enabled)
-    return feature is None or profile.has(feature.name)
 
 
 class Modules:
     """The modules of one machine; only differences from the defaults are stored."""
 
-    roots = (f"{_ROOT}/damon_stat", f"{_ROOT}/damon_reclaim", f"{_ROOT}/damon_lru_sort")
+    roots = tuple(f"/sys/module/{name}" for name in MODULES)
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -157,12 +73,12 @@ class Modules:
         if "damon_stat" not in self.world.spec.modules and self._has("damon_stat"):
             self._start("damon_stat")
 
-    def _has(self, module: str) -> bool:
-        return f"{_ROOT}/{module}/parameters/enabled" in self.known
+    def _has(self, module: str, name: str = "enabled") -> bool:
+        return parameter_path(module, name) in self.known
 
     def _set(self, module: str, name: str, text: str) -> None:
         """Set a parameter as a kernel command line does."""
-        parameter = self.known.get(f"{_ROOT}/{module}/parameters/{name}")
+        parameter = self.known.get(parameter_path(module, name))
         if parameter is None or parameter.kind in ("value", "pid", "commit"):
             raise UsageError(f"the emulated kernel's `{module}` takes no `{name}`")
         try:
@@ -192,33 +108,37 @@ class Modules:
         self._look(module)
         if not mine["pid"] or self._asleep(module):
             return None
-        names = ("min_nr_regions", "max_nr_regions", "sample_interval", "aggr_interval")
         low, high, sample, aggregation = _STAT_ATTRIBUTES
         start, end = self._default_region()
         if module != "damon_stat":
-            low, high, sample, aggregation = (int(self.value(module, name)) for name in names)
-            start, end = (int(self.value(module, f"monitor_region_{name}")) for name in _ENDS)
+            low, high, sample, aggregation = self._numbers(module, *_ATTRIBUTES)
+            start, end = self._numbers(module, *REGION)
+        files = Files({})
+        for file, text in (
+            (_FILES.ops, "paddr"), (_FILES.region_count.min, low), (_FILES.region_count.max, high),
+        ):  # fmt: skip
+            files[file.path] = str(text)
         return {
             "pid": mine["pid"], "since": mine.get("since", 0.0), "ops": "paddr",
             "sample": sample, "aggr": aggregation, "targets": [{"regions": [[start, end]]}],
-            "tree": {
-                "operations": "paddr",
-                "monitoring_attrs": {"nr_regions": {"min": str(low), "max": str(high)}},
-            },
+            "tree": entry(files.top, CONTEXT),
         }  # fmt: skip
 
     def _asleep(self, module: str) -> bool:
         """Return whether watermarks keep a module from monitoring (damos_wmark_wait_us())."""
         if module == "damon_stat":
             return False
-        low, high = (int(self.value(module, f"wmarks_{name}")) for name in ("low", "high"))
+        low, high = self._numbers(module, "wmarks_low", "wmarks_high")
         return not low <= self.world.free_permil() <= high
 
     def value(self, module: str, name: str) -> str:
         """Return the value of a parameter."""
-        default = self.known[f"{_ROOT}/{module}/parameters/{name}"].default
+        default = self.known[parameter_path(module, name)].default
         found: str = self._of(module)["values"].get(name, default)
         return found
+
+    def _numbers(self, module: str, *names: str) -> list[int]:
+        return [int(self.value(module, name)) for name in names]
 
     def show(self, parameter: Parameter) -> str:
         """Return the content of a parameter's file."""
@@ -291,13 +211,12 @@ class Modules:
 
     def _find_region(self, module: str) -> None:
         """Choose a region for a module without one, which its parameters show from then on."""
-        names = "monitor_region_start", "monitor_region_end"
-        if module == "damon_stat" or any(self.value(module, name) != "0" for name in names):
+        if module == "damon_stat" or any(self.value(module, name) != "0" for name in REGION):
             return
         start, end = self._default_region()
         if self.world.profile.quirk("module.last"):
             end -= 1  # in the form of the kernel's resources
-        self._of(module)["values"].update(zip(names, map(str, (start, end)), strict=True))
+        self._of(module)["values"].update(zip(REGION, map(str, (start, end)), strict=True))
 
     def _default_region(self) -> tuple[int, int]:
         """Return the default region of a module."""
@@ -310,21 +229,16 @@ class Modules:
         """Refuse like damon_set_attrs() and damon_set_region_system_rams_default()."""
         if module == "damon_stat":
             return
-        low, high, sample, aggregation, start, end = (
-            int(self.value(module, name))
-            for name in (
-                "min_nr_regions", "max_nr_regions", "sample_interval", "aggr_interval",
-                "monitor_region_start", "monitor_region_end",
-            )
-        )  # fmt: skip
-        tuned = f"{_ROOT}/{module}/parameters/autotune_monitoring_intervals" in self.known
-        if tuned and self.value(module, "autotune_monitoring_intervals") == "Y":
+        numbers = self._numbers(module, *_ATTRIBUTES, *REGION)
+        low, high, sample, aggregation, start, end = numbers
+        tuned = "autotune_monitoring_intervals"
+        if self._has(module, tuned) and self.value(module, tuned) == "Y":
             sample, aggregation = 5_000, 100_000
         empty = start == end != 0 and not self.world.profile.quirk("module.empty")
         if low < 3 or low > high or sample > aggregation or start > end or empty:
             raise Refusal(errno.EINVAL)
-        if f"{_ROOT}/{module}/parameters/addr_unit" in self.known:
-            least = max(_PAGE // int(self.value(module, "addr_unit")), 1)
+        if self._has(module, "addr_unit"):
+            least = max(PAGE // int(self.value(module, "addr_unit")), 1)
             if least & (least - 1) and not self.world.profile.quirk("units.commit"):
                 raise Refusal(errno.EINVAL)
 

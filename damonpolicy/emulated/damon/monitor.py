@@ -7,168 +7,228 @@ steps: the current state counts for all the time since the last look.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
+from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from damonpolicy.emulated.damon.regions import PAGE, Region, regions, samples_of
-from damonpolicy.emulated.damon.table import Directory, get, number, numbered
+from damonpolicy.emulated.damon.table import look
 from damonpolicy.emulated.world import World
-from damonpolicy.kernel.damon.actions import traits as traits_of
+from damonpolicy.kernel.damon.actions import Traits, traits
 from damonpolicy.kernel.damon.tree import CORE
+from damonpolicy.kernel.damon.view import Filter, ProbeFilter, Scheme
 
-__all__ = ("applied", "hits", "next_input", "passed", "tried", "tuned")
+__all__ = ("Work", "filters", "hits", "next_input", "period", "tuned", "works")
 
 _U32 = (1 << 32) - 1
 _U64 = (1 << 64) - 1
 
 
-def _filters(scheme: Directory, *, core: bool) -> list[Directory]:
-    """Return a scheme's filters of one layer, in the kernel's order.
+class _Rule(NamedTuple):
+    """A filter of a scheme or probe, read once.
 
-    Their type alone decides the layer, not their directory (damos_add_filter()).
+    ``low`` and ``high`` are addresses or sizes; without an ``allow`` file (before 6.14) every
+    filter rejects.
     """
-    return [
-        each
-        for name in ("core_filters", "ops_filters", "filters")
-        for each in numbered(scheme.get(name, {}))
-        if (each["type"] in CORE) == core
-    ]
+
+    type: str
+    matching: bool
+    allow: bool
+    low: int
+    high: int
+    memcg: str
+    target: int = 0
 
 
-def _verdict(matches: Iterator[bool], filters: list[Directory], *, default: bool) -> bool:
-    """Return whether memory passes: the first match decides.
+def _rule(each: Filter | ProbeFilter) -> _Rule:
+    kind = each.type.text
+    shared = kind, each.matching.yes, each.allow.yes
+    if isinstance(each, Filter) and kind in CORE:
+        return _Rule(*shared, each.start.number, each.end.number, "", each.target.number)
+    return _Rule(*shared, each.min.number, each.max.number, each.memcg.text)
 
-    Without an ``allow`` file (before 6.14) every filter rejects.
-    """
-    for matched, each in zip(matches, filters, strict=True):
-        if matched == (each["matching"] == "Y"):
-            return bool(each.get("allow", "N") == "Y")
+
+_YOUNG = _Rule("young", True, False, 0, 0, "")
+"""What the kernel adds to every scheme that pages out: it leaves alone what was just used."""
+
+
+def _matches(rule: _Rule, region: Region, running: dict[str, Any]) -> bool:
+    kind, area = rule.type, region.area
+    if kind == "target":
+        return region.target == rule.target
+    if kind in CORE:
+        low, high = rule.low // PAGE * PAGE, rule.high // PAGE * PAGE
+        return low <= region.start and region.end <= high
+    if area is None:
+        return kind == "unmapped"
+    if kind == "anon":
+        return bool(area["anon"])
+    if kind in ("young", "active"):
+        return bool(area["rate"])
+    if kind == "memcg":  # the cgroup that has its path now
+        return bool(region.cgroup == running["cgroups"][rule.memcg])
+    if kind == "hugepage_size":
+        return rule.low <= (2 << 20 if area["huge"] else PAGE) <= rule.high
+    return False
+
+
+def _passes(
+    rules: Iterable[_Rule], region: Region, running: dict[str, Any], *, default: bool
+) -> bool:
+    """Return whether memory passes: the first match decides."""
+    for each in rules:
+        if _matches(each, region, running) == each.matching:
+            return each.allow
     return default
 
 
-def _default(filters: list[Directory]) -> bool:
-    return not filters or filters[-1].get("allow", "N") != "Y"
+def _default(rules: list[_Rule]) -> bool:
+    return not rules or not rules[-1].allow
 
 
-def tried(world: World, running: dict[str, Any], scheme: Directory) -> list[Region]:
-    """Return the regions that a scheme's access pattern and core filters select."""
-    # counts and ages are `unsigned int` in the kernel, and truncated
-    widths = {"sz": _U64, "nr_accesses": _U32, "age": _U32}
-    low, high = (
-        [number(scheme, f"access_pattern/{name}/{end}") & width for name, width in widths.items()]
-        for end in ("min", "max")
-    )
-    core, ops = _filters(scheme, core=True), _filters(scheme, core=False)
-    default = True if ops else _default(core)
-    result = []
-    for region in regions(world, running):
-        seen = (region.size, region.accesses, region.age)
-        if all(least <= value <= most for least, value, most in zip(low, seen, high, strict=True)):
-            for piece in _split(region, core):
-                matches = (_core_match(piece, each) for each in core)
-                if _verdict(matches, core, default=default):
-                    result.append(piece)
-    return result
+def filters(scheme: Scheme) -> list[Filter]:
+    """Return all filters of a scheme, in the kernel's order."""
+    layers = (scheme.core_filters, scheme.ops_filters, scheme.filters)
+    return [each for layer in layers for each in layer]
 
 
-def _split(region: Region, core: list[Directory]) -> list[Region]:
+def period(scheme: Scheme, aggregation: int) -> float:
+    """Return the seconds between two applications of a scheme."""
+    return max(scheme.apply_every.number or aggregation, 1) / 1e6
+
+
+class Work:
+    """A scheme of a running kdamond, with its state, and what it does to regions."""
+
+    def __init__(
+        self, world: World, running: dict[str, Any], scheme: Scheme, state: dict[str, Any]
+    ) -> None:
+        self.world = world
+        self.running = running
+        self.scheme = scheme
+        self.state = state
+
+    @property
+    def period(self) -> float:
+        """The seconds between two applications."""
+        return period(self.scheme, int(self.running["aggr"]))
+
+    @cached_property
+    def _action(self) -> str:
+        return self.scheme.action.text
+
+    @cached_property
+    def _traits(self) -> Traits:
+        return traits(self.running["ops"], self._action)
+
+    @cached_property
+    def _filters(self) -> tuple[list[_Rule], list[_Rule]]:
+        """Those of the core and those of pages.
+
+        Their type alone decides, not their directory (damos_add_filter()).
+        """
+        rules = list(map(_rule, filters(self.scheme)))
+        core = [each for each in rules if each.type in CORE]
+        return core, [each for each in rules if each.type not in CORE]
+
+    @cached_property
+    def _nodes(self) -> list[int]:
+        """The nodes to migrate to; paddr knows only one."""
+        dests = list(self.scheme.dests)
+        if self.running["ops"] == "paddr" or not dests:
+            return [self.scheme.to.number]
+        return [each.node.number for each in dests if each.weight.number]
+
+    def tried(self) -> list[Region]:
+        """Return the regions that the access pattern and core filters select."""
+        wanted = self.scheme.access_pattern
+        # counts and ages are `unsigned int` in the kernel, and truncated
+        ranges = ((wanted.size, _U64), (wanted.access_rate, _U32), (wanted.age, _U32))
+        bounds = [(each.min.number & most, each.max.number & most) for each, most in ranges]
+        core, ops = self._filters
+        default = True if ops else _default(core)
+        return [
+            piece
+            for region in regions(self.world, self.running)
+            if all(
+                low <= value <= high
+                for (low, high), value in zip(
+                    bounds, (region.size, region.accesses, region.age), strict=True
+                )
+            )
+            for piece in _split(region, core)
+            if _passes(core, piece, self.running, default=default)
+        ]
+
+    def passed(self, region: Region) -> int:
+        """Return the part of a region that passes page-level filters, as statistics count it."""
+        (core, ops), profile, known = self._filters, self.world.profile, self._traits
+        if self.running["ops"] != "paddr":
+            honoured = known.filters and profile.has(known.filters_need or known.needs)
+            if not honoured:
+                return 0
+        if region.area is None or (self._action == "stat" and not ops):
+            return 0
+        if profile.quirk("filters.not") and not all(each.matching for each in core):
+            return 0
+        if _passes(core, region, self.running, default=False):
+            return region.memory  # finally allowed (damos->core_filters_allowed)
+        young = self._action == "pageout" and not any(each.type == "young" for each in ops)
+        rules = [*ops, _YOUNG] if young else ops
+        found = _passes(rules, region, self.running, default=_default(ops))
+        return region.memory if found else 0
+
+    def applied(self, region: Region) -> int:
+        """Return the part of a region that the action is applied to."""
+        known, area = self._traits, region.area
+        works = known.works and (not known.needs or self.world.profile.has(known.needs))
+        if area is None or self._action == "stat" or not works:
+            return 0
+        moves = self._action.startswith("migrate")
+        if moves:
+            here, most = self.world.node_of(area["at"]), len(self.world.spec.nodes)
+            if not any(0 <= node < most and node != here for node in self._nodes):
+                return 0
+        return self.passed(region) if moves or self.running["ops"] == "paddr" else region.memory
+
+
+def works(world: World, running: dict[str, Any]) -> list[Work]:
+    """Return what all schemes of a running kdamond do."""
+    pairs = zip(look(running["tree"]).schemes, running["schemes"], strict=True)
+    return [Work(world, running, scheme, state) for scheme, state in pairs]
+
+
+def _split(region: Region, core: list[_Rule]) -> list[Region]:
     """Split a region at the ends of address filters."""
     borders = {region.start, region.end}
     for each in core:
-        if each["type"] == "addr":
-            ends = (number(each, "addr_start"), number(each, "addr_end"))
-            borders |= {end // PAGE * PAGE for end in ends if region.start < end < region.end}
+        if each.type == "addr":
+            ends = (end for end in (each.low, each.high) if region.start < end < region.end)
+            borders |= {end // PAGE * PAGE for end in ends}
     marks = sorted(border for border in borders if region.start <= border <= region.end)
     if len(marks) == 1:
         return [region]
     return [replace(region, start=low, end=high) for low, high in pairwise(marks) if low < high]
 
 
-def _core_match(region: Region, each: Directory) -> bool:
-    if each["type"] == "target":
-        return region.target == int(each["damon_target_idx"])
-    low, high = (number(each, name) // PAGE * PAGE for name in ("addr_start", "addr_end"))
-    return low <= region.start and region.end <= high
-
-
-def _ops_match(running: dict[str, Any], region: Region, each: Directory) -> bool:
-    area, kind = region.area, each["type"]
-    if area is None:
-        return bool(kind == "unmapped")
-    if kind == "anon":
-        return bool(area["anon"])
-    if kind in ("young", "active"):
-        return bool(area["rate"])
-    if kind == "memcg":
-        path = get(each, "memcg_path", get(each, "path"))
-        wanted: int = running["cgroups"][path]  # the cgroup that has its path now
-        return region.cgroup == wanted
-    if kind == "hugepage_size":
-        size = 2 << 20 if area["huge"] else PAGE
-        return number(each, "min") <= size <= number(each, "max")
-    return False
-
-
-def passed(world: World, running: dict[str, Any], scheme: Directory, region: Region) -> int:
-    """Return the part of a region that passes the page-level filters, as statistics count it."""
-    filters, action = _filters(scheme, core=False), get(scheme, "action")
-    profile = world.profile
-    if running["ops"] != "paddr":
-        honours = {"stat": "filters.vaddr_stat"}.get(action, "migrate.vaddr")
-        moves = action in ("stat", "migrate_hot", "migrate_cold")
-        if not moves or not profile.has(honours):
-            return 0
-    if region.area is None or (action == "stat" and not filters):
-        return 0
-    core = _filters(scheme, core=True)
-    if profile.quirk("filters.not") and any(each["matching"] == "N" for each in core):
-        return 0
-    if _verdict((_core_match(region, each) for each in core), core, default=False):
-        return region.memory  # finally allowed (damos->core_filters_allowed)
-    if action == "pageout" and not any(each["type"] == "young" for each in filters):
-        filters = [*filters, {"type": "young", "matching": "Y", "allow": "N"}]
-    matches = (_ops_match(running, region, each) for each in filters)
-    default = _default(_filters(scheme, core=False))
-    return region.memory if _verdict(matches, filters, default=default) else 0
-
-
-def hits(world: World, running: dict[str, Any], probe: Directory, region: Region) -> int:
-    """Return the number of samples of an aggregation that a probe hits; it has 8 bits."""
+def hits(world: World, running: dict[str, Any], found: Iterable[Region]) -> list[list[int]]:
+    """Return for each region how many samples of an aggregation each probe hits, in 8 bits."""
+    probes = [[_rule(each) for each in probe.filters] for probe in look(running["tree"]).probes]
+    most, void = min(samples_of(running), 255), world.profile.quirk("probe.void")
     if running["ops"] != "paddr" and not world.profile.has("probe.preps"):
-        return 0
-    filters = numbered(probe["filters"])
-    matches = (_ops_match(running, region, each) for each in filters)
-    there = region.area is not None or world.profile.quirk("probe.void")
-    found = there and _verdict(matches, filters, default=_default(filters))
-    return min(samples_of(running), 255) if found else 0
-
-
-def applied(world: World, running: dict[str, Any], scheme: Directory, region: Region) -> int:
-    """Return the part of a region that a scheme's action is applied to."""
-    action = get(scheme, "action")
-    moves = action in ("migrate_hot", "migrate_cold")
-    physical = running["ops"] == "paddr"
-    traits = traits_of(running["ops"], action)
-    works = traits.works and (not traits.needs or world.profile.has(traits.needs))
-    if region.area is None or action == "stat" or not works:
-        return 0
-    if moves and not _destination(world, scheme, region.area, physical=physical):
-        return 0
-    if physical or moves:
-        return passed(world, running, scheme, region)
-    return region.memory
-
-
-def _destination(world: World, scheme: Directory, area: dict[str, Any], *, physical: bool) -> bool:
-    """Return whether memory has another destination; paddr has only one."""
-    dests = numbered(scheme.get("dests", {}))
-    targets = [int(each["id"]) for each in dests if number(each, "weight")]
-    if physical or not dests:
-        targets = [number(scheme, "target_nid")]
-    here = world.node_of(area["at"])
-    return any(0 <= node < len(world.spec.nodes) and node != here for node in targets)
+        most = 0
+    return [
+        [
+            most
+            if (void or region.area is not None)
+            and _passes(rules, region, running, default=_default(rules))
+            else 0
+            for rules in probes
+        ]
+        for region in found
+    ]
 
 
 def next_input(last: int, score: int) -> int:
@@ -185,16 +245,15 @@ def next_input(last: int, score: int) -> int:
 
 def tuned(world: World, running: dict[str, Any]) -> tuple[int, int]:
     """Return the sampling and aggregation intervals in µs after one more step of tuning."""
-    goal = "monitoring_attrs/intervals/intervals_goal"
-    tree, most = running["tree"], int(running["samples"])
+    goal, most = look(running["tree"]).intervals.auto_tune, int(running["samples"])
     found = regions(world, running)
     events = sum(region.size * region.accesses for region in found)
-    wanted = sum(region.size for region in found) * most * number(tree, f"{goal}/access_bp")
+    wanted = sum(region.size for region in found) * most * goal.observe.number
     score = events * 10_000 // max(wanted // 10_000, 1)
     step = next_input(100_000_000, score) // 10_000
     if step == 10_000:
         return int(running["sample"]), int(running["aggr"])
     step = step if step > 10_000 else 5000 + step // 2
-    sample = min(number(tree, f"{goal}/max_sample_us"), int(running["sample"]) * step // 10_000)
-    sample = max(number(tree, f"{goal}/min_sample_us"), sample)
+    sample = min(goal.max_sample.number, int(running["sample"]) * step // 10_000)
+    sample = max(goal.min_sample.number, sample)
     return sample, sample * most

@@ -12,8 +12,8 @@ from itertools import pairwise
 from typing import Any
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.emulated.damon.sample import counted
-from damonpolicy.emulated.damon.table import number, numbered
+from damonpolicy.emulated.damon.sample import by_faults, counted
+from damonpolicy.emulated.damon.table import look
 from damonpolicy.emulated.world import World
 
 __all__ = ("PAGE", "Region", "regions", "samples_of")
@@ -117,11 +117,12 @@ def _in_phase(area: dict[str, Any], now: float) -> dict[str, Any]:
 
 def regions(world: World, running: dict[str, Any]) -> list[Region]:
     """Return the regions of a running kdamond, with counts and ages as of now."""
-    unit = number(running["tree"], "addr_unit") or 1 if running["ops"] == "paddr" else 1
+    files = look(running["tree"])
+    unit = files.addr_unit.number if running["ops"] == "paddr" else 1
     sample, most = int(running["sample"]), samples_of(running)
     elapsed = max(world.now() - running["since"], 0)
-    blind = any(number(each, "weight") for each in numbered(
-        running["tree"]["monitoring_attrs"].get("probes", {})))  # fmt: skip
+    blind = any(each.weight.number for each in files.probes)
+    faults = by_faults(files)
     balancing = world.state["settings"].get(_BALANCING, "1") != "0"
     balancing = balancing and _BALANCING not in world.spec.without
     found: list[Region] = []
@@ -140,19 +141,16 @@ def regions(world: World, running: dict[str, Any]) -> list[Region]:
         for start, end, area, cgroup in pieces:
             held = elapsed if area is None or area["age"] is None else min(elapsed, area["age"])
             accesses = 0 if blind else round(_rate(area, sample) * most)
-            if accesses and area is not None:
-                accesses = round(accesses * counted(running["tree"], area, balancing=balancing))
+            if faults and accesses and area is not None:
+                accesses = round(accesses * counted(files, area, balancing=balancing))
             age = int(held * 1e6 / max(int(running["aggr"]), 1) + _ROUNDING)
             if start // unit < end // unit or low == high:
                 found.append(
                     Region(start // unit, end // unit, index, accesses, age, area, cgroup, unit)
                 )
     before, until = running.get("least", (0, 0))  # for a while after a commit
-    least, most_regions = (
-        number(running["tree"], f"monitoring_attrs/nr_regions/{end}") for end in ("min", "max")
-    )
-    cut = _cut(found, before if world.now() < until else least)
-    return _merged(cut, max(most_regions, 1), most)
+    least = before if world.now() < until else files.region_count.min.number
+    return _merged(_cut(found, least), max(files.region_count.max.number, 1), most)
 
 
 def _cut(found: list[Region], least: int) -> list[Region]:

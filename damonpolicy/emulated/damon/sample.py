@@ -9,61 +9,56 @@ in four files instead, and all have to hold.
 from __future__ import annotations
 
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 from damonpolicy.base.units import read_cpulist
-from damonpolicy.emulated.damon.table import Directory
 from damonpolicy.emulated.values import threads
+from damonpolicy.kernel.damon.view import Kdamond, SampleFilter
 
-__all__ = ("counted",)
-
-
-class _Report(NamedTuple):
-    """One access."""
-
-    cpu: int
-    thread: int
-    write: bool
+__all__ = ("by_faults", "counted")
 
 
-def counted(context: Directory, area: dict[str, Any], *, balancing: bool) -> float:
-    """Return the counted share of an area's accesses; ``balancing``: NUMA balancing is on."""
-    early = context.get("operations_attrs", {})
-    primitives = context["monitoring_attrs"].get("sample", {}).get("primitives", {})
-    if early.get("use_reports") != "Y" and primitives.get("page_fault") != "Y":
-        return 1.0
-    units = context.get("addr_unit", "1") != "1"
-    if balancing or units or context["operations"] != "paddr":
+def by_faults(files: Kdamond) -> bool:
+    """Return whether page faults report the accesses."""
+    return files.early_accesses.use_reports.yes or files.sample.page_fault.yes
+
+
+def counted(files: Kdamond, area: dict[str, Any], *, balancing: bool) -> float:
+    """Return the share of an area's accesses that faults count.
+
+    ``balancing``: NUMA balancing is on.
+    """
+    if balancing or files.addr_unit.number != 1 or files.ops.text != "paddr":
         return 0.0
     share = 0.0
     cpus = area["cpus"]
     for cpu, write in product(cpus, (False, True)):
         likely = (area["written"] if write else 1 - area["written"]) / len(cpus)
-        if likely and _kept(context, _Report(cpu, area["pid"], write)):
+        if likely and _kept(files, cpu, area["pid"], write=write):
             share += likely
     return share
 
 
-def _kept(context: Directory, report: _Report) -> bool:
-    """Return whether a report counts (mm/damon/core.c: damon_sample_filter_out())."""
-    early = context.get("operations_attrs")
-    if early is not None:
+def _kept(files: Kdamond, cpu: int, thread: int, *, write: bool) -> bool:
+    """Return whether an access counts (mm/damon/core.c: damon_sample_filter_out())."""
+    early = files.early_accesses
+    if early.use_reports.present:
         return (
-            (early["write_only"] != "Y" or report.write)
-            and (not early["cpus"] or report.cpu in read_cpulist(early["cpus"]))
-            and (not early["tids"] or report.thread in threads(early["tids"]))
+            (not early.write_only.yes or write)
+            and (not early.cpus.text or cpu in read_cpulist(early.cpus.text))
+            and (not early.threads.text or thread in threads(early.threads.text))
         )
-    listed = context["monitoring_attrs"]["sample"]["filters"]
-    filters = [each for name, each in listed.items() if name.isdecimal()]
+    filters = list(files.sample.filters)
     for each in filters:
-        if _matches(each, report) == (each["matching"] == "Y") and each["allow"] != "Y":
+        if _matches(each, cpu, thread, write=write) == each.matching.yes and not each.allow.yes:
             return False
-    return not filters or bool(filters[-1]["allow"] == "Y")
+    return not filters or filters[-1].allow.yes
 
 
-def _matches(each: Directory, report: _Report) -> bool:
-    if each["type"] == "write":
-        return report.write
-    if each["type"] == "threads":
-        return bool(each["tid_arr"]) and report.thread in threads(each["tid_arr"])
-    return bool(each["cpumask"]) and report.cpu in read_cpulist(each["cpumask"])
+def _matches(each: SampleFilter, cpu: int, thread: int, *, write: bool) -> bool:
+    kind, ids, cpus = each.type.text, each.threads.text, each.cpus.text
+    if kind == "write":
+        return write
+    if kind == "threads":
+        return bool(ids) and thread in threads(ids)
+    return bool(cpus) and cpu in read_cpulist(cpus)

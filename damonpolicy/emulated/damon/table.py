@@ -1,4 +1,4 @@
-"""The files of one emulated kernel, and what its new directories hold.
+"""The files of one emulated kernel, what its new directories hold, and views of them.
 
 A file is there if the kernel has the feature that brought it, or if none did
 (`kernel.damon.schema`).
@@ -6,24 +6,32 @@ A file is there if the kernel has the feature that brought it, or if none did
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import cache
-from typing import Any, TypeAlias
+from functools import cache, lru_cache
+from typing import Any, TypeAlias, cast
 
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.emulated.profiles import Profile
-from damonpolicy.kernel.damon.schema import ROWS, Row
+from damonpolicy.kernel.damon import view
+from damonpolicy.kernel.damon.directory import Directory as Viewed
+from damonpolicy.kernel.damon.directory import File
+from damonpolicy.kernel.damon.schema import ROWS, Row, pattern
 
 __all__ = (
     "BUILD",
+    "CONTEXT",
     "Directory",
+    "Files",
     "Layout",
     "copy",
     "counted",
-    "get",
+    "entry",
+    "inside",
     "layout",
-    "number",
-    "numbered",
+    "look",
+    "parts",
+    "put",
 )
 
 Directory: TypeAlias = dict[str, Any]
@@ -32,21 +40,94 @@ Directory: TypeAlias = dict[str, Any]
 BUILD = 16_384
 """The most directories before ENOMEM; real kernels fail a little above 500,000."""
 
+CONTEXT = view.Kdamond().ops.path.rpartition("/")[0]
+"""The directory of a kdamond's one context."""
+_AVAILABLE = pattern(f"0/{view.Kdamond().available_ops.path}")
 
-_CONTEXT = "*/contexts/*"
+
+@lru_cache(1 << 14)
+def parts(path: str) -> tuple[str, ...]:
+    """Return the names of a path."""
+    return tuple(path.split("/"))
+
+
+def entry(top: Directory, path: str) -> Any:
+    """Return a file's content or a directory below another one, None if missing."""
+    here: Any = top
+    try:
+        for part in parts(path):
+            here = here[part]
+    except (KeyError, TypeError):  # a file has nothing below it
+        return None
+    return here
+
+
+class Files(Mapping[str, str]):
+    """The files below a directory, by path, for views of them."""
+
+    __slots__ = ("top",)
+
+    def __init__(self, top: Directory) -> None:
+        self.top = top
+
+    def get(self, path: str, /, default: Any = None) -> Any:
+        """Return a file's content, ``default`` if it is missing."""
+        found = entry(self.top, path)
+        return found if isinstance(found, str) else default
+
+    def __getitem__(self, path: str) -> str:
+        found: str | None = self.get(path)
+        if found is None:
+            raise KeyError(path)
+        return found
+
+    def __setitem__(self, path: str, text: str) -> None:
+        *above, name = parts(path)
+        here = self.top
+        for part in above:
+            here = here.setdefault(part, {})
+        here[name] = text
+
+    def __iter__(self) -> Iterator[str]:
+        for name, value in self.top.items():
+            if isinstance(value, str):
+                yield name
+            else:
+                yield from (f"{name}/{path}" for path in Files(value))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def look(context: Directory) -> view.Kdamond:
+    """Return the view of a kdamond by the files of its context."""
+    here = context
+    for name in reversed(parts(CONTEXT)):
+        here = {name: here}
+    return view.Kdamond(Files(here))
+
+
+def inside(directory: Viewed) -> Directory:
+    """Return the content of a directory of `look`; a missing one has none."""
+    found: Directory | None = entry(cast("Files", directory.tree).top, directory.path)
+    return {} if found is None else found
+
+
+def put(file: File, value: object) -> None:
+    """Change a file of `look`, if the kernel has it."""
+    if file.present:
+        cast("Files", file.tree)[file.path] = str(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
     """The files of one kernel, and the initial content of every numbered directory.
 
-    ``templates`` has the directories by pattern: ``*`` for a kdamond's, ``*/contexts/*``
-    for a context's; the topmost one is "".
+    ``templates`` has the directories by pattern: ``*`` for a kdamond's; the topmost one is "".
     """
 
     files: dict[str, Row]
     templates: dict[str, Directory]
-    commands: tuple[str, ...]
 
     def fresh(self, pattern: str) -> Directory:
         """Return a new directory with defaults."""
@@ -69,47 +150,25 @@ def layout(profile: Profile) -> Layout:
             since = {word: each for word, each in row.since.items() if _has(profile, each)}
             files[row.path] = replace(row, since=since)
     templates: dict[str, Directory] = {"": {}}
-    for pattern, row in files.items():
-        parts = pattern.split("/")
+    for path, row in files.items():
+        *above, name = parts(path)
         here, where = templates[""], ""
-        for index, part in enumerate(parts[:-1]):
-            where = "/".join(parts[: index + 1])
+        for index, part in enumerate(above):
+            where = "/".join(above[: index + 1])
             here = templates.setdefault(where, {}) if part == "*" else here.setdefault(part, {})
-        here[parts[-1]] = row.default
-    if f"{_CONTEXT}/avail_operations" in files:
-        operations = files[f"{_CONTEXT}/operations"]
-        templates[_CONTEXT]["avail_operations"] = "\n".join(operations.words)
-    return Layout(files, templates, files["*/state"].words)
+        here[name] = row.default
+    if _AVAILABLE in files:
+        directory, _, name = _AVAILABLE.rpartition("/")
+        operations = files[pattern(f"0/{view.Kdamond().ops.path}")]
+        templates[directory][name] = "\n".join(operations.words)
+    return Layout(files, templates)
 
 
 def _has(profile: Profile, feature: str) -> bool:
     return not feature or profile.has(feature)
 
 
-def counted(pattern: str) -> str:
+def counted(path: str) -> str:
     """Return the pattern of the numbered directories that a count file makes."""
-    directory = pattern.rpartition("/")[0]
+    directory = path.rpartition("/")[0]
     return f"{directory}/*" if directory else "*"
-
-
-def get(directory: Directory, path: str, default: str = "") -> str:
-    """Return the content of a file of a directory tree, ``default`` if it is missing."""
-    here: Any = directory
-    for part in path.split("/"):
-        if part not in here:
-            return default
-        here = here[part]
-    return str(here)
-
-
-def number(directory: Directory, path: str) -> int:
-    """Return the number in a file, 0 if it is missing."""
-    return int(get(directory, path, "0"))
-
-
-def numbered(directory: Directory) -> list[Directory]:
-    """Return the numbered directories of a directory, in order."""
-    found: list[Directory] = []
-    while str(len(found)) in directory:
-        found.append(directory[str(len(found))])
-    return found

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from itertools import groupby
-from typing import Self
 
 from damonpolicy.emulated.damon.regions import Region
 from damonpolicy.emulated.machine import EmulatedMachine
@@ -13,7 +13,7 @@ from damonpolicy.emulated.machine import EmulatedMachine
 __all__ = ("EmulatedTracing",)
 
 
-class EmulatedTracing:
+class EmulatedTracing(AbstractContextManager["EmulatedTracing"]):
     """A trace of kdamonds at the end of each aggregation."""
 
     def __init__(self, machine: EmulatedMachine) -> None:
@@ -46,9 +46,6 @@ class EmulatedTracing:
 
     def close(self) -> None:
         """End the trace: there is nothing to remove."""
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

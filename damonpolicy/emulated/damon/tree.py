@@ -10,11 +10,12 @@ from typing import Any
 from damonpolicy.base.units import format_cpulist
 from damonpolicy.emulated import values
 from damonpolicy.emulated.damon.kdamond import Kdamonds
-from damonpolicy.emulated.damon.table import BUILD, counted
+from damonpolicy.emulated.damon.table import BUILD, Files, counted, entry, parts
 from damonpolicy.emulated.files import Content, above
 from damonpolicy.emulated.values import Refusal
 from damonpolicy.emulated.world import World
-from damonpolicy.kernel.damon.schema import Row
+from damonpolicy.kernel.damon.schema import Row, pattern
+from damonpolicy.kernel.damon.view import Kdamond
 from damonpolicy.kernel.system.machine import KDAMONDS
 
 __all__ = ("Damon",)
@@ -22,13 +23,9 @@ __all__ = ("Damon",)
 _ROOT = "/sys/kernel/mm/damon"
 _BELOW = KDAMONDS + "/"
 _ABOVE = above([KDAMONDS])
-
-
-@lru_cache(4096)
-def _parts(path: str) -> tuple[tuple[str, ...], str]:
-    """Return the components of a file's path, and the pattern of the path."""
-    parts = tuple(path.split("/"))
-    return parts, "/".join("*" if part.isdecimal() else part for part in parts)
+_pattern = lru_cache(4096)(pattern)
+_WIPING = {pattern(f"0/{each.path}") for each in (Kdamond().contexts, Kdamond().schemes.count)}
+"""The counts whose write wipes tried regions."""
 
 
 class Damon:
@@ -40,26 +37,20 @@ class Damon:
         self.world = world
         self.kdamonds = kdamonds
 
-    def _entry(self, path: str) -> Any:
+    def _entry(self, below: str) -> Any:
         """Return a file's content or a directory, None if missing."""
-        here: Any = self.world.state["tree"]
-        if path == KDAMONDS:
-            return here
-        for part in _parts(path[len(_BELOW) :])[0]:
-            if not isinstance(here, dict) or part not in here:
-                return None
-            here = here[part]
-        return here
+        tree = self.world.state["tree"]
+        return entry(tree, below) if below else tree
 
     def file(self, path: str) -> Content | None:
-        if not path.startswith(_BELOW) or not isinstance(self._entry(path), str):
+        below = path[len(_BELOW) :]
+        if not path.startswith(_BELOW) or not isinstance(self._entry(below), str):
             return None
-        parts, pattern = _parts(path[len(_BELOW) :])
-        known = self.world.layout.files[pattern]
+        known = self.world.layout.files[_pattern(below)]
         return Content(
             known.mode,
-            lambda: self._read(known, path, parts),
-            (lambda text: self._write(known, path, parts, text)) if known.mode & 0o200 else None,
+            lambda: self._read(known, below),
+            (lambda text: self._write(known, below, text)) if known.mode & 0o200 else None,
         )
 
     def names(self, path: str) -> dict[str, bool] | None:
@@ -67,13 +58,13 @@ class Damon:
             return _ABOVE.get(path)
         if path != KDAMONDS and not path.startswith(_BELOW):
             return None
-        found = self._entry(path)
+        found = self._entry(path[len(_BELOW) :])
         if not isinstance(found, dict):
             return None
         return {name: isinstance(value, dict) for name, value in found.items()}
 
-    def _read(self, known: Row, path: str, parts: tuple[str, ...]) -> str:
-        slot = parts[0]
+    def _read(self, known: Row, below: str) -> str:
+        slot = parts(below)[0]
         if slot.isdecimal():
             self.kdamonds.refresh(slot)
             running = self.kdamonds.running(slot)
@@ -81,19 +72,18 @@ class Damon:
                 return "on\n" if running else "off\n"
             if known.kind == "pid":
                 return f"{running['pid'] if running else -1}\n"
-        return values.shown(self._entry(path))
+        return values.shown(self._entry(below))
 
-    def _write(self, known: Row, path: str, parts: tuple[str, ...], text: str) -> None:
-        slot = parts[0]
+    def _write(self, known: Row, below: str, text: str) -> None:
+        slot = parts(below)[0]
         if slot.isdecimal():
             self.kdamonds.refresh(slot)
         if known.kind == "count":
-            self._make(known, parts, text)
+            self._make(known, below, text)
         elif known.kind == "state":
-            self.kdamonds.command(slot, values.word(text, self.world.layout.commands))
+            self.kdamonds.command(slot, values.word(text, known.words))
         else:
-            directory = self._entry(path.rpartition("/")[0])
-            directory[parts[-1]] = self._value(known, text)
+            Files(self.world.state["tree"])[below] = self._value(known, text)
 
     def _value(self, known: Row, text: str) -> str:
         """Return what a file holds after a write; raises Refusal."""
@@ -106,28 +96,28 @@ class Damon:
             return format_cpulist(values.cpulist(text, most + 1))
         return _READERS[known.kind](text)
 
-    def _make(self, known: Row, parts: tuple[str, ...], text: str) -> None:
+    def _make(self, known: Row, below: str, text: str) -> None:
         """Write a count: all numbered directories are made anew, even for the same number."""
         count = values.signed(text)
         if not 0 <= count <= known.most:
             raise Refusal(errno.EINVAL)
-        if len(parts) == 1 and self.kdamonds.any_running():
+        above, _, name = below.rpartition("/")
+        if not above and self.kdamonds.any_running():
             raise Refusal(errno.EBUSY)
-        directory = self._entry("/".join([KDAMONDS, *parts[:-1]]))
-        for name in [name for name in directory if name.isdecimal()]:
-            del directory[name]
-        directory[parts[-1]] = "0"
-        slots = self.world.state["slots"]
-        if len(parts) == 1:
+        directory, slots = self._entry(above), self.world.state["slots"]
+        for each in [each for each in directory if each.isdecimal()]:
+            del directory[each]
+        directory[name] = "0"
+        if not above:
             slots.clear()
-        elif parts[0] in slots and parts[-1] in ("nr_contexts", "nr_schemes"):
-            slots[parts[0]]["tried"] = {}
+        elif known.path in _WIPING and (slot := parts(below)[0]) in slots:
+            slots[slot]["tried"] = {}
         if count > BUILD:
             raise Refusal(errno.ENOMEM)
-        pattern = counted(known.path)
+        fresh = counted(known.path)
         for number in range(count):
-            directory[str(number)] = self.world.layout.fresh(pattern)
-        directory[parts[-1]] = str(count)
+            directory[str(number)] = self.world.layout.fresh(fresh)
+        directory[name] = str(count)
 
 
 def _unit(text: str) -> str:

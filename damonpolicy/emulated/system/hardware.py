@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from functools import cached_property, partial
+from typing import TypeAlias
 
 from damonpolicy.base.units import format_cpulist
 from damonpolicy.emulated.damon import btf
@@ -20,6 +23,12 @@ _MEMORY = "/sys/devices/system/memory"
 PRESSURE = "".join(
     f"{kind} avg10=0.00 avg60=0.00 avg300=0.00 total=0\n" for kind in ("some", "full")
 )
+
+_File: TypeAlias = tuple[str, Content | Link]
+
+
+def _text(path: str, text: str) -> _File:
+    return path, Content(0o444, lambda: text)
 
 
 class Hardware:
@@ -39,58 +48,51 @@ class Hardware:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self._files: dict[str, Content | Link] = {}
-        self._index: Index | None = None
 
     def file(self, path: str) -> Content | Link | None:
-        return self._known().get(path)
+        return self._files.get(path)
 
     def names(self, path: str) -> dict[str, bool] | None:
-        self._known()
-        found = self._index.directories.get(path) if self._index else None
+        found = self._index.directories.get(path)
         if found is None:
             return None
-        return {name: is_dir or self._leads(f"{path}/{name}") for name, is_dir in found.items()}
+        return {
+            name: is_dir or isinstance(self._files[f"{path}/{name}"], Link)
+            for name, is_dir in found.items()
+        }
 
-    def _leads(self, path: str) -> bool:
-        return isinstance(self._files.get(path), Link)
+    @cached_property
+    def _files(self) -> dict[str, Content | Link]:
+        """All files, computed at the first read; most machines are never read."""
+        return dict((*self._identity(), *self._memory(), *self._nodes()))
 
-    def _known(self) -> dict[str, Content | Link]:
-        """Compute all files at the first read; most machines are never read."""
-        if self._index is None:
-            self._add_identity()
-            self._add_memory()
-            self._add_nodes()
-            self._index = Index(self._files)
-        return self._files
+    @cached_property
+    def _index(self) -> Index:
+        return Index(self._files)
 
-    def _text(self, path: str, text: str) -> None:
-        self._files[path] = Content(0o444, lambda: text)
-
-    def _add_identity(self) -> None:
+    def _identity(self) -> Iterator[_File]:
         profile = self.world.profile
-        self._text("/proc/sys/kernel/osrelease", f"{profile.release}\n")
-        self._files["/proc/sys/kernel/random/boot_id"] = Content(
-            0o444, lambda: f"{self.world.state['boot_id']}\n"
-        )
-        self._files["/proc/pressure/memory"] = Content(0o666, lambda: PRESSURE)
-        self._files["/sys/kernel/btf/vmlinux"] = Content(0o444, lambda: btf.of(profile))
+        yield _text("/proc/sys/kernel/osrelease", f"{profile.release}\n")
+        boot_id = Content(0o444, lambda: f"{self.world.state['boot_id']}\n")
+        yield "/proc/sys/kernel/random/boot_id", boot_id
+        yield "/proc/pressure/memory", Content(0o666, lambda: PRESSURE)
+        yield "/sys/kernel/btf/vmlinux", Content(0o444, lambda: btf.of(profile))
 
-    def _add_memory(self) -> None:
+    def _memory(self) -> Iterator[_File]:
         blocks: dict[int, int] = {}
         for start, end, node in self.world.ram:
             for block in range(start // _BLOCK, -(-end // _BLOCK)):
                 blocks.setdefault(block, node)
-        self._text(f"{_MEMORY}/block_size_bytes", f"{_BLOCK:x}\n")
+        yield _text(f"{_MEMORY}/block_size_bytes", f"{_BLOCK:x}\n")
         for block, node in blocks.items():
             here = f"{_MEMORY}/memory{block}"
-            self._text(f"{here}/phys_index", f"{block:08x}\n")
-            self._text(f"{here}/state", "online\n")
-            self._text(f"{here}/online", "1\n")
-            self._files[f"{here}/node{node}"] = Link(f"{_NODES}/node{node}")
-            self._files[f"{_NODES}/node{node}/memory{block}"] = Link(here)
-        self._files["/proc/iomem"] = Content(0o444, self._iomem, None, errno.EIO)
-        self._files["/proc/meminfo"] = Content(0o444, self._meminfo)
+            yield _text(f"{here}/phys_index", f"{block:08x}\n")
+            yield _text(f"{here}/state", "online\n")
+            yield _text(f"{here}/online", "1\n")
+            yield f"{here}/node{node}", Link(f"{_NODES}/node{node}")
+            yield f"{_NODES}/node{node}/memory{block}", Link(here)
+        yield "/proc/iomem", Content(0o444, self._iomem, None, errno.EIO)
+        yield "/proc/meminfo", Content(0o444, self._meminfo)
 
     def _iomem(self) -> str:
         """List ranges as the kernel does, which shows no addresses to an ordinary user."""
@@ -125,26 +127,23 @@ class Hardware:
             for name, amount in (("MemTotal", total), ("MemFree", total - used), ("MemUsed", used))
         )
 
-    def _add_nodes(self) -> None:
+    def _nodes(self) -> Iterator[_File]:
         nodes = self.world.spec.nodes
         every = range(len(nodes))
         cpus = [cpu for node in nodes for cpu in node.cpus]
         for name in ("online", "possible", "has_memory", "has_normal_memory"):
-            self._text(f"{_NODES}/{name}", f"{format_cpulist(every)}\n")
+            yield _text(f"{_NODES}/{name}", f"{format_cpulist(every)}\n")
         with_cpus = (number for number in every if nodes[number].cpus)
-        self._text(f"{_NODES}/has_cpu", f"{format_cpulist(with_cpus)}\n")
+        yield _text(f"{_NODES}/has_cpu", f"{format_cpulist(with_cpus)}\n")
         for name in ("online", "possible", "present"):
-            self._text(f"{_CPUS}/{name}", f"{format_cpulist(cpus or [0])}\n")
-        self._text(f"{_CPUS}/offline", "\n")
+            yield _text(f"{_CPUS}/{name}", f"{format_cpulist(cpus or [0])}\n")
+        yield _text(f"{_CPUS}/offline", "\n")
         for number, node in enumerate(nodes):
             here = f"{_NODES}/node{number}"
             distances = " ".join("10" if other == number else "20" for other in every)
-            self._text(f"{here}/cpulist", f"{format_cpulist(node.cpus)}\n")
-            self._text(f"{here}/distance", f"{distances}\n")
-            self._files[f"{here}/meminfo"] = Content(
-                0o444,
-                lambda number=number: self._node_meminfo(number),  # type: ignore[misc]
-            )
+            yield _text(f"{here}/cpulist", f"{format_cpulist(node.cpus)}\n")
+            yield _text(f"{here}/distance", f"{distances}\n")
+            yield f"{here}/meminfo", Content(0o444, partial(self._node_meminfo, number))
             for cpu in node.cpus:
-                self._text(f"{_CPUS}/cpu{cpu}/online", "1\n")
-                self._files[f"{here}/cpu{cpu}"] = Link(f"{_CPUS}/cpu{cpu}")
+                yield _text(f"{_CPUS}/cpu{cpu}/online", "1\n")
+                yield f"{here}/cpu{cpu}", Link(f"{_CPUS}/cpu{cpu}")

@@ -18,6 +18,7 @@ from damonpolicy.emulated.files import Content, Index
 from damonpolicy.emulated.profiles import Profile
 from damonpolicy.emulated.values import Refusal
 from damonpolicy.emulated.world import World
+from damonpolicy.kernel.settings import ADVISOR, COUPLED, PAGES
 
 __all__ = ("SETTINGS", "Setting", "Settings")
 
@@ -78,7 +79,7 @@ SETTINGS: tuple[Setting, ...] = (
     _ksm("use_zero_pages", "bool", "0"),
     _ksm("smart_scan", "bool", "1"),
     _ksm("stable_node_chains_prune_millisecs", "decimal", "2000"),
-    _chosen(f"{_KSM}/advisor_mode", "none", "none", "scan-time"),
+    _chosen(ADVISOR, "none", "none", "scan-time"),
     _ksm("advisor_max_cpu", "truncated", "70", 0, _U64),
     _ksm("advisor_min_pages_to_scan", "decimal", "500", 0, _U64),
     _ksm("advisor_max_pages_to_scan", "decimal", "30000", 0, _U64),
@@ -173,17 +174,6 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(f"{_VM}/drop_caches", "act", "", 1, 4, mode=0o200),
 )  # fmt: skip
 
-_COUPLED = {
-    f"{_VM}/dirty_bytes": f"{_VM}/dirty_ratio",
-    f"{_VM}/dirty_background_bytes": f"{_VM}/dirty_background_ratio",
-    f"{_VM}/overcommit_kbytes": f"{_VM}/overcommit_ratio",
-}
-_COUPLED |= {other: one for one, other in _COUPLED.items()}
-"""A write to one of a pair zeroes the other (mm/page-writeback.c, mm/util.c)."""
-
-_ADVISOR = f"{_KSM}/advisor_mode"
-_PAGES = f"{_KSM}/pages_to_scan"
-
 
 @cache
 def _of(profile: Profile, without: frozenset[str]) -> tuple[dict[str, Setting], Index]:
@@ -246,16 +236,16 @@ class Settings:
         return value
 
     def _write(self, setting: Setting, text: str) -> None:
-        if setting.path == _PAGES and self._get(_ADVISOR) != "none":
+        if setting.path == PAGES and self._get(ADVISOR) != "none":
             raise Refusal(errno.EINVAL)
         if setting.kind in ("sysctl", "five", "act"):
             self._write_sysctl(setting, text)
             return
         value = self._value(setting, text)
         self._set(setting.path, value)
-        if setting.path == _ADVISOR:
+        if setting.path == ADVISOR:
             # mm/ksm.c: set_advisor_defaults() takes over, or hands back, the number of pages
-            self._set(_PAGES, self._get(f"{_KSM}/advisor_min_pages_to_scan")
+            self._set(PAGES, self._get(f"{_KSM}/advisor_min_pages_to_scan")
                       if value == "scan-time" else "100")  # fmt: skip
 
     def _value(self, setting: Setting, text: str) -> str:
@@ -283,8 +273,8 @@ class Settings:
             self._set(setting.path, "\t".join([*map(str, found), *before[len(found) :]]))
         elif setting.kind == "sysctl":
             self._set(setting.path, str(found[0]))
-            if setting.path in _COUPLED:
-                self._set(_COUPLED[setting.path], "0")
+            if setting.path in COUPLED:
+                self._set(COUPLED[setting.path], "0")
         if not complete:
             raise Refusal(errno.EIO, "short write: the kernel took the first number only")
 

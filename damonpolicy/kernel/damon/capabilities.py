@@ -152,7 +152,7 @@ def _parents(path: str) -> Iterator[str]:
 
 
 def _btf_names(machine: Machine) -> frozenset[str] | None:
-    return _running() if machine.name == "live" else _read_names(machine)
+    return _running() if machine.here else _read_names(machine)
 
 
 @cache

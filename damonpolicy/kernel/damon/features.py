@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.kernel.damon.schema import LAYERS, ROWS
+from damonpolicy.kernel.damon.modules import ALL
+from damonpolicy.kernel.damon.schema import LAYERS, ROWS, pattern
+from damonpolicy.kernel.damon.view import Kdamond, Scheme
 
 __all__ = (
     "DEVELOPMENT",
@@ -34,9 +36,12 @@ NEWEST = "7.3"
 """The newest released kernel in the table: an example for hints."""
 
 WORDS = {
-    "*/contexts/*/schemes/*/action": "DAMOS_STAT",
-    "*/contexts/*/operations": "DAMON_OPS_VADDR",
-    "*/state": "DAMON_SYSFS_CMD_ON",
+    pattern(f"0/{file.path}"): name
+    for file, name in (
+        (Kdamond().schemes[0].action, "DAMOS_STAT"),
+        (Kdamond().ops, "DAMON_OPS_VADDR"),
+        (Kdamond().state, "DAMON_SYSFS_CMD_ON"),
+    )
 }
 """Names of words that all kernels accept, by file."""
 
@@ -69,267 +74,149 @@ class Feature:
         return self.btf or f"{EMULATED}.{self.name}"
 
 
-def _goal(metric: str, since: str, commit: str) -> Feature:
-    return Feature(
-        f"quota.goal.{metric}",
-        f"quota goals on {metric}",
-        since,
-        commit,
-        btf=f"DAMOS_QUOTA_{metric.upper()}",
+def _feature(name: str, what: str, since: str, btf: str = "", commit: str = "") -> Feature:
+    """Return a feature; ``btf`` may lack the beginning of the structs for DAMON's directories."""
+    known = not btf or btf.lower().startswith("damo")
+    return Feature(name, what, since, commit, btf=btf if known else f"damon_sysfs_{btf}")
+
+
+_FAMILIES = {
+    "action": ("the action ", "DAMOS_"),
+    "filter": ("DAMOS filters on ", "DAMOS_FILTER_TYPE_"),
+    "quota.goal": ("quota goals on ", "DAMOS_QUOTA_"),
+}
+"""Features that are a word of one file each: what they are, and how the kernel names them."""
+
+
+def _words(family: str, since: str, commit: str, *words: str) -> tuple[Feature, ...]:
+    what, btf = _FAMILIES[family]
+    return tuple(
+        Feature(f"{family}.{word}", what + word, since, commit, btf=btf + word.upper())
+        for word in words
     )
 
 
-def _filter(name: str, since: str, commit: str = "", *, seen: bool = True) -> Feature:
-    return Feature(
-        f"filter.{name}",
-        f"DAMOS filters on {name}",
-        since,
-        commit,
-        btf=f"DAMOS_FILTER_TYPE_{name.upper()}" if seen else "",
-    )
+def _module(module: str, what: str, since: str) -> Feature:
+    name = f"module.{module}"
+    return Feature(name, what, since, files=tuple(e.path for e in ALL if e.feature == name))
 
-
-def _action(name: str, since: str, commit: str, *, seen: bool = True) -> Feature:
-    return Feature(
-        f"action.{name}",
-        f"the action {name}",
-        since,
-        commit,
-        btf=f"DAMOS_{name.upper()}" if seen else "",
-    )
-
-
-def _probe(name: str, what: str, since: str, commit: str = "", *, seen: bool = True) -> Feature:
-    return Feature(
-        f"probe.{name}",
-        what,
-        since,
-        commit,
-        btf=f"DAMON_FILTER_TYPE_{name.upper()}" if seen else "",
-    )
-
-
-def _sample(name: str, word: str, what: str) -> Feature:
-    return Feature(
-        f"sample.{name}",
-        what,
-        DEVELOPMENT,
-        btf=f"DAMON_FILTER_TYPE_{word.upper()}",
-    )
-
-
-def _module(module: str, name: str, what: str, since: str, *parameters: str) -> Feature:
-    files = _files(f"/sys/module/damon_{module}/parameters", *parameters)
-    return Feature(f"module.{module}{name}", what, since, files=files)
-
-
-def _files(directory: str, *names: str) -> tuple[str, ...]:
-    return tuple(f"{directory}/{name}" for name in names)
-
-
-_MODULE_FILES = (
-    "enabled", "kdamond_pid", "sample_interval", "aggr_interval",
-    "min_nr_regions", "max_nr_regions", "monitor_region_start", "monitor_region_end",
-    "quota_ms", "quota_reset_interval_ms", "wmarks_interval", "wmarks_high", "wmarks_mid",
-    "wmarks_low",
-)  # fmt: skip
 
 _FEATURES: tuple[Feature, ...] = (
-    Feature(
-        "sysfs", "DAMON's sysfs interface", "5.18", "c951cd3b8901",
-        btf="damon_sysfs_kdamonds.nr",
-    ),
-    Feature(
-        "ops.fvaddr", "fixed virtual address ranges", "5.19", "b82434471cd2",
-        btf="DAMON_OPS_FVADDR",
-    ),
-    Feature(
-        "commit", "changing a running kdamond", "5.19", "adc286e6bdd3",
-        btf="DAMON_SYSFS_CMD_COMMIT",
-    ),
-    _action("lru_prio", "6.0", ""),
-    _action("lru_deprio", "6.0", ""),
-    Feature(
-        "scheme.tried_regions", "the regions that a scheme tried", "6.2",
-        btf="damon_sysfs_scheme.tried_regions",
-    ),
-    Feature("filters", "DAMOS filters", "6.3", btf="damon_sysfs_scheme.filters"),
-    _filter("anon", "6.3"),
-    _filter("memcg", "6.3"),
-    Feature(
-        "scheme.tried_bytes", "the size of the regions that a scheme tried", "6.6",
-        btf="damon_sysfs_scheme_regions.total_bytes",
-    ),
-    _filter("addr", "6.6"),
-    _filter("target", "6.6"),
-    Feature(
-        "filter.ranges", "files for address ranges and targets of filters", "6.6",
-        btf="damon_sysfs_scheme_filter.addr_range",
-    ),
-    Feature(
-        "scheme.apply_every", "an interval of its own for each scheme", "6.7",
-        btf="damon_sysfs_scheme.apply_interval_us",
-    ),
-    Feature(
-        "quota.goals", "quotas that tune themselves toward goals", "6.8",
-        btf="damon_sysfs_quotas.goals",
-    ),
-    Feature(
-        "quota.effective_bytes", "the quota in effect", "6.9",
-        btf="damon_sysfs_quotas.effective_sz",
-    ),
-    Feature(
-        "quota.goal.metric", "a choice of metrics for goals", "6.9",
-        btf="damos_sysfs_quota_goal.metric",
-    ),
-    _goal("user_input", "6.8", ""),
-    _goal("some_mem_psi_us", "6.9", ""),
-    _filter("young", "6.10"),
-    _action("migrate_hot", "6.11", ""),
-    _action("migrate_cold", "6.11", ""),
-    Feature(
-        "scheme.target_nid", "the node that pages migrate to", "6.11",
-        btf="damon_sysfs_scheme.target_nid",
-    ),
-    Feature(
-        "scheme.filter_passed", "bytes that passed the page-level filters", "6.14", "626ffabe67c2",
-        btf="damon_sysfs_stats.sz_ops_filter_passed",
-    ),
-    Feature("filter.allow", "filters that allow", "6.14", btf="damon_sysfs_scheme_filter.allow"),
-    _filter("hugepage_size", "6.15", "0431c4262261"),
-    _filter("unmapped", "6.15"),
-    _filter("active", "6.15", "3b23a44f1f19"),
-    Feature(
-        "filter.sizes", "files for the size range of filters", "6.15", "0431c4262261",
-        btf="damon_sysfs_scheme_filter.sz_range",
-    ),
-    Feature(
-        "filters.layers", "core and page-level filters in directories of their own", "6.15",
-        btf="damon_sysfs_scheme.core_filters",
-    ),
-    Feature(
-        "intervals.auto_tune", "intervals that tune themselves", "6.15", "1eb3471bf574",
-        btf="damon_sysfs_intervals.intervals_goal",
-    ),
-    Feature(
-        "commit.checked", "commits that refuse what is invalid and leave the kdamond running",
-        "6.16", btf="damon_sysfs_schemes_walk_data.sysfs_kdamond",
-    ),
-    Feature(
-        "commit.tuned_intervals", "reading tuned intervals back", "6.15",
-        btf="DAMON_SYSFS_CMD_UPDATE_TUNED_INTERVALS",
-    ),
-    _goal("node_mem_used_bp", "6.16", "0e1c773b501f"),
-    _goal("node_mem_free_bp", "6.16", "0e1c773b501f"),
-    Feature(
-        "quota.goal.node", "goals on one node", "6.16", "0e1c773b501f",
-        btf="damos_sysfs_quota_goal.nid",
-    ),
-    Feature(
-        "migrate.destinations", "several weighted nodes to migrate to", "6.17", "a2c24eae5a15",
-        btf="damon_sysfs_scheme.dests",
-    ),
-    Feature(
-        "migrate.vaddr", "migration of virtual address ranges", "6.17",
-        btf="damos_va_migrate_private.scheme",
-    ),
-    Feature(
-        "refresh", "statistics that refresh themselves", "6.17",
-        btf="damon_sysfs_kdamond.refresh_ms",
-    ),
-    Feature(
-        "filters.vaddr_stat", "page-level filters for stat on virtual addresses", "6.18",
-        btf="damos_va_stat_private.scheme",
-    ),
-    Feature(
-        "addr_unit", "address units", "6.18", "09a616cbb371",
-        btf="damon_sysfs_context.addr_unit",
-    ),
-    _goal("node_memcg_used_bp", "6.19", "6a18bbe48361"),
-    _goal("node_memcg_free_bp", "6.19", "6a18bbe48361"),
-    Feature(
-        "quota.goal.path", "goals on one cgroup", "6.19", "6a18bbe48361",
-        btf="damos_sysfs_quota_goal.path",
-    ),
-    Feature(
-        "target.obsolete", "removing one target of a running kdamond", "6.19",
-        btf="damon_sysfs_target.obsolete",
-    ),
-    Feature(
-        "scheme.max_snapshots", "schemes that stop after a number of snapshots", "7.0",
-        "4a6ceb7c9744", btf="damon_sysfs_stats.max_nr_snapshots",
-    ),
-    _goal("active_mem_bp", "7.0", "4a6ceb7c9744"),
-    _goal("inactive_mem_bp", "7.0", "4a6ceb7c9744"),
-    Feature(
-        "quota.tuner", "a choice of tuners for goals", "7.1", "8719c59c4b928",
-        btf="damon_sysfs_quotas.goal_tuner",
-    ),
-    _action("collapse", "7.2", "58996503b631"),
-    _goal("node_eligible_mem_bp", "7.2", "9138e27a3bc3"),
-    Feature("pause", "pausing a kdamond", "7.2", "3b9e3cc0405b4", btf="damon_sysfs_context.pause"),
-    Feature(
-        "quota.fail_charge", "charging failed attempts less", "7.2", "c7ec7d5f6b3d1",
-        btf="damon_sysfs_quotas.fail_charge_num",
-    ),
-    Feature(
-        "probes", "probes of data attributes", "7.2", "45c49d9fd6089",
-        btf="damon_sysfs_attrs.probes",
-    ),
-    _probe("anon", "probes on anonymous memory", "7.2", "8caba1448278"),
-    _probe("memcg", "probes on a cgroup's memory", "7.2", "c71f8e13462d"),
-    Feature(
-        "probe.weight", "probes that take the place of access checks", "7.3", "37aae41c1056",
-        btf="damon_sysfs_probe.weight",
-    ),
-    Feature("probe.preps", "preparations of probes", DEVELOPMENT, btf="damon_sysfs_probe.preps"),
-    _probe("pgidle_unset", "probes on touched pages", DEVELOPMENT),
-    _probe("pgidle_set", "probes on untouched pages", DEVELOPMENT),
-    _probe("hugepage_size", "probes on the size of pages", DEVELOPMENT, seen=False),
-    Feature("probe.sizes", "files for the size range of probes", DEVELOPMENT),
-    _filter("probe_hits_wsum", DEVELOPMENT, seen=False),
-    Feature("quota.goal.complement", "goals on the complement of a metric", DEVELOPMENT),
-    Feature(
-        "quota.goal.hugepage_mem_bp", "quota goals on hugepage_mem_bp", DEVELOPMENT,
-        btf="DAMOS_QUOTA_HUGEPAGE_MEM_BP",
-    ),
-    Feature("sample", "choosing which accesses count", DEVELOPMENT, btf="damon_sysfs_attrs.sample"),
-    _sample("write", "write", "counting writes or reads only"),
-    _sample("cpus", "cpumask", "counting accesses of some CPUs only"),
-    _sample("threads", "threads", "counting accesses of some threads only"),
-    Feature("operations_attrs", "choosing which accesses count, in an early form", DEVELOPMENT),
-    _module("reclaim", "", "proactive reclaim by a module", "5.16", *_MODULE_FILES,
-        "min_age", "quota_sz"),
-    _module("reclaim", ".online", "changing the reclaiming module while it runs", "5.19",
-        "commit_inputs"),
-    _module("lru_sort", "", "sorting of the LRU lists by a module", "6.0", *_MODULE_FILES,
-        "commit_inputs", "hot_thres_access_freq", "cold_min_age"),
-    _module("reclaim", ".skip_anon", "a reclaiming module that leaves anonymous pages alone", "6.3",
-        "skip_anon"),
-    _module("reclaim", ".goals", "goals of the reclaiming module", "6.9",
-        "quota_mem_pressure_us", "quota_autotune_feedback"),
-    _module("stat", "", "statistics by a module", "6.17",
-        "enabled", "estimated_memory_bandwidth", "memory_idle_ms_percentiles"),
-    _module("reclaim", ".addr_unit", "address units of the reclaiming module", "6.18",
-        "addr_unit"),
-    _module("lru_sort", ".addr_unit", "address units of the sorting module", "6.18",
-        "addr_unit"),
-    _module("stat", ".interval", "the tuned interval of the counting module", "6.18",
-        "aggr_interval_us"),
-    _module("lru_sort", ".goals", "goals of the sorting module", "7.0",
-        "active_mem_bp", "autotune_monitoring_intervals", "filter_young_pages"),
-    _module("reclaim", ".auto_tune", "intervals of the reclaiming module that tune themselves",
-        "7.2", "autotune_monitoring_intervals"),
-    _module("stat", ".pid", "the counting module's thread", "7.2", "kdamond_pid"),
+    _feature("sysfs", "DAMON's sysfs interface", "5.18", "kdamonds.nr", "c951cd3b8901"),
+    _feature("ops.fvaddr", "fixed virtual address ranges", "5.19", "DAMON_OPS_FVADDR",
+        "b82434471cd2"),
+    _feature("commit", "changing a running kdamond", "5.19", "DAMON_SYSFS_CMD_COMMIT",
+        "adc286e6bdd3"),
+    *_words("action", "6.0", "", "lru_prio", "lru_deprio"),
+    _feature("scheme.tried_regions", "the regions that a scheme tried", "6.2",
+        "scheme.tried_regions"),
+    _feature("filters", "DAMOS filters", "6.3", "scheme.filters"),
+    *_words("filter", "6.3", "", "anon", "memcg"),
+    _feature("scheme.tried_bytes", "the size of the regions that a scheme tried", "6.6",
+        "scheme_regions.total_bytes"),
+    *_words("filter", "6.6", "", "addr", "target"),
+    _feature("filter.ranges", "files for address ranges and targets of filters", "6.6",
+        "scheme_filter.addr_range"),
+    _feature("scheme.apply_every", "an interval of its own for each scheme", "6.7",
+        "scheme.apply_interval_us"),
+    _feature("quota.goals", "quotas that tune themselves toward goals", "6.8", "quotas.goals"),
+    _feature("quota.effective_bytes", "the quota in effect", "6.9", "quotas.effective_sz"),
+    _feature("quota.goal.metric", "a choice of metrics for goals", "6.9",
+        "damos_sysfs_quota_goal.metric"),
+    *_words("quota.goal", "6.8", "", "user_input"),
+    *_words("quota.goal", "6.9", "", "some_mem_psi_us"),
+    *_words("filter", "6.10", "", "young"),
+    *_words("action", "6.11", "", "migrate_hot", "migrate_cold"),
+    _feature("scheme.target_nid", "the node that pages migrate to", "6.11", "scheme.target_nid"),
+    _feature("scheme.filter_passed", "bytes that passed the page-level filters", "6.14",
+        "stats.sz_ops_filter_passed", "626ffabe67c2"),
+    _feature("filter.allow", "filters that allow", "6.14", "scheme_filter.allow"),
+    *_words("filter", "6.15", "0431c4262261", "hugepage_size"),
+    *_words("filter", "6.15", "", "unmapped"),
+    *_words("filter", "6.15", "3b23a44f1f19", "active"),
+    _feature("filter.sizes", "files for the size range of filters", "6.15",
+        "scheme_filter.sz_range", "0431c4262261"),
+    _feature("filters.layers", "core and page-level filters in directories of their own", "6.15",
+        "scheme.core_filters"),
+    _feature("intervals.auto_tune", "intervals that tune themselves", "6.15",
+        "intervals.intervals_goal", "1eb3471bf574"),
+    _feature("commit.checked", "commits that refuse what is invalid and leave the kdamond running",
+        "6.16", "schemes_walk_data.sysfs_kdamond"),
+    _feature("commit.tuned_intervals", "reading tuned intervals back", "6.15",
+        "DAMON_SYSFS_CMD_UPDATE_TUNED_INTERVALS"),
+    *_words("quota.goal", "6.16", "0e1c773b501f", "node_mem_used_bp", "node_mem_free_bp"),
+    _feature("quota.goal.node", "goals on one node", "6.16", "damos_sysfs_quota_goal.nid",
+        "0e1c773b501f"),
+    _feature("migrate.destinations", "several weighted nodes to migrate to", "6.17", "scheme.dests",
+        "a2c24eae5a15"),
+    _feature("migrate.vaddr", "migration of virtual address ranges", "6.17",
+        "damos_va_migrate_private.scheme"),
+    _feature("refresh", "statistics that refresh themselves", "6.17", "kdamond.refresh_ms"),
+    _feature("filters.vaddr_stat", "page-level filters for stat on virtual addresses", "6.18",
+        "damos_va_stat_private.scheme"),
+    _feature("addr_unit", "address units", "6.18", "context.addr_unit", "09a616cbb371"),
+    *_words("quota.goal", "6.19", "6a18bbe48361", "node_memcg_used_bp", "node_memcg_free_bp"),
+    _feature("quota.goal.path", "goals on one cgroup", "6.19", "damos_sysfs_quota_goal.path",
+        "6a18bbe48361"),
+    _feature("target.obsolete", "removing one target of a running kdamond", "6.19",
+        "target.obsolete"),
+    _feature("scheme.max_snapshots", "schemes that stop after a number of snapshots", "7.0",
+        "stats.max_nr_snapshots", "4a6ceb7c9744"),
+    *_words("quota.goal", "7.0", "4a6ceb7c9744", "active_mem_bp", "inactive_mem_bp"),
+    _feature("quota.tuner", "a choice of tuners for goals", "7.1", "quotas.goal_tuner",
+        "8719c59c4b928"),
+    *_words("action", "7.2", "58996503b631", "collapse"),
+    *_words("quota.goal", "7.2", "9138e27a3bc3", "node_eligible_mem_bp"),
+    _feature("pause", "pausing a kdamond", "7.2", "context.pause", "3b9e3cc0405b4"),
+    _feature("quota.fail_charge", "charging failed attempts less", "7.2", "quotas.fail_charge_num",
+        "c7ec7d5f6b3d1"),
+    _feature("probes", "probes of data attributes", "7.2", "attrs.probes", "45c49d9fd6089"),
+    _feature("probe.anon", "probes on anonymous memory", "7.2", "DAMON_FILTER_TYPE_ANON",
+        "8caba1448278"),
+    _feature("probe.memcg", "probes on a cgroup's memory", "7.2", "DAMON_FILTER_TYPE_MEMCG",
+        "c71f8e13462d"),
+    _feature("probe.weight", "probes that take the place of access checks", "7.3", "probe.weight",
+        "37aae41c1056"),
+    _feature("probe.preps", "preparations of probes", DEVELOPMENT, "probe.preps"),
+    _feature("probe.pgidle_unset", "probes on touched pages", DEVELOPMENT,
+        "DAMON_FILTER_TYPE_PGIDLE_UNSET"),
+    _feature("probe.pgidle_set", "probes on untouched pages", DEVELOPMENT,
+        "DAMON_FILTER_TYPE_PGIDLE_SET"),
+    _feature("probe.hugepage_size", "probes on the size of pages", DEVELOPMENT),
+    _feature("probe.sizes", "files for the size range of probes", DEVELOPMENT),
+    _feature("filter.probe_hits_wsum", "DAMOS filters on probe_hits_wsum", DEVELOPMENT),
+    _feature("quota.goal.complement", "goals on the complement of a metric", DEVELOPMENT),
+    *_words("quota.goal", DEVELOPMENT, "", "hugepage_mem_bp"),
+    _feature("sample", "choosing which accesses count", DEVELOPMENT, "attrs.sample"),
+    _feature("sample.write", "counting writes or reads only", DEVELOPMENT,
+        "DAMON_FILTER_TYPE_WRITE"),
+    _feature("sample.cpus", "counting accesses of some CPUs only", DEVELOPMENT,
+        "DAMON_FILTER_TYPE_CPUMASK"),
+    _feature("sample.threads", "counting accesses of some threads only", DEVELOPMENT,
+        "DAMON_FILTER_TYPE_THREADS"),
+    _feature("operations_attrs", "choosing which accesses count, in an early form", DEVELOPMENT),
+    _module("reclaim", "proactive reclaim by a module", "5.16"),
+    _module("reclaim.online", "changing the reclaiming module while it runs", "5.19"),
+    _module("lru_sort", "sorting of the LRU lists by a module", "6.0"),
+    _module("reclaim.skip_anon", "a reclaiming module that leaves anonymous pages alone", "6.3"),
+    _module("reclaim.goals", "goals of the reclaiming module", "6.9"),
+    _module("stat", "statistics by a module", "6.17"),
+    _module("reclaim.addr_unit", "address units of the reclaiming module", "6.18"),
+    _module("lru_sort.addr_unit", "address units of the sorting module", "6.18"),
+    _module("stat.interval", "the tuned interval of the counting module", "6.18"),
+    _module("lru_sort.goals", "goals of the sorting module", "7.0"),
+    _module("reclaim.auto_tune", "intervals of the reclaiming module that tune themselves", "7.2"),
+    _module("stat.pid", "the counting module's thread", "7.2"),
 )  # fmt: skip
 
+_SHARED = f"/{Scheme().filters.path}/"
 _PLACES: dict[str, dict[str, list[str]]] = {"files": {}, "results": {}}
 _WORDS: dict[str, list[tuple[str, str]]] = {}
 for _row in ROWS:
     _PLACES["results" if _row.result else "files"].setdefault(_row.feature, []).append(_row.path)
     if not set(LAYERS) & set(_row.path.split("/")):
-        for _word, _feature in _row.since.items():
-            _WORDS.setdefault(_feature, []).append((_row.path, _word))
+        for _word, _brought in _row.since.items():
+            _WORDS.setdefault(_brought, []).append((_row.path, _word))
 
 FEATURES: tuple[Feature, ...] = tuple(
     replace(
@@ -345,20 +232,21 @@ _BY_FILE = {path: each for each in FEATURES for path in (*each.files, *each.resu
 _BY_WORD = {pair: each for each in FEATURES for pair in each.words}
 
 
-def by_file(pattern: str) -> Feature | None:
+def by_file(path: str) -> Feature | None:
     """Return the feature that introduced a file; None for the first kernels' files."""
-    return _BY_FILE.get(pattern)
+    return _BY_FILE.get(path)
 
 
-def by_word(pattern: str, word: str) -> Feature | None:
+def by_word(path: str, word: str) -> Feature | None:
     """Return the feature that brought a word of a file, or None; layers take those of filters."""
-    shared = pattern.replace("core_filters", "filters").replace("ops_filters", "filters")
-    return _BY_WORD.get((shared, word))
+    for layer in LAYERS:
+        path = path.replace(f"/{layer}/", _SHARED)
+    return _BY_WORD.get((path, word))
 
 
-def needed(pattern: str, word: str) -> list[Feature]:
+def needed(path: str, word: str) -> list[Feature]:
     """Return the features that a file, and a word in it, need."""
-    found = (by_file(pattern), by_word(pattern, word))
+    found = (by_file(path), by_word(path, word))
     return [feature for feature in dict.fromkeys(found) if feature is not None]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import TypeAlias
 
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U32_MAX, format_duration
@@ -18,6 +19,7 @@ from damonpolicy.kernel.system.host import MODULES
 from damonpolicy.kernel.system.memory import PAGE
 
 __all__ = (
+    "ALL",
     "COMMIT_INPUTS",
     "MODULES",
     "PARAMETERS",
@@ -58,16 +60,31 @@ _LARGEST_UNIT = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A settable parameter; ``unit`` is that of its file, as in `kernel.damon.words`."""
+    """A parameter; ``default`` is that of Debian's kernels.
+
+    ``unit`` is that of its file, as in `kernel.damon.words`, and empty for what no policy sets;
+    ``feature`` names what brought it (`kernel.damon.features`).
+    """
 
     module: str
     name: str
     unit: str
+    default: str
+    feature: str
 
     @property
     def path(self) -> str:
         """The path of its file."""
         return parameter_path(self.module, self.name)
+
+    @property
+    def kind(self) -> str:
+        """What the file takes; a ``value`` is only read."""
+        if self.unit and self.name != "enabled":
+            return "bool" if self.unit == "bool" else "ulong"
+        return {"enabled": "enabled", "kdamond_pid": "pid", COMMIT_INPUTS: "commit"}.get(
+            self.name, "value"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,47 +103,78 @@ def parameter_path(module: str, name: str) -> str:
     return f"{_ROOT}/{module}/parameters/{name}"
 
 
-_SHARED = {
-    "enabled": "bool",
-    "sample_interval": "us",
-    "aggr_interval": "us",
-    "min_nr_regions": "count",
-    "max_nr_regions": "count",
-    "monitor_region_start": "address",
-    "monitor_region_end": "address",
-    "addr_unit": "count",
-    "quota_ms": "ms",
-    "quota_reset_interval_ms": "ms",
-    "wmarks_interval": "us",
-    "wmarks_high": "permil",
-    "wmarks_mid": "permil",
-    "wmarks_low": "permil",
-    "autotune_monitoring_intervals": "bool",
-}
-_UNITS = {
-    "damon_stat": {"enabled": "bool"},
-    "damon_reclaim": {
-        **_SHARED,
-        "min_age": "us",
-        "quota_sz": "bytes",
-        "quota_mem_pressure_us": "us",
-        "quota_autotune_feedback": "count",
-        "skip_anon": "bool",
-    },
-    "damon_lru_sort": {
-        **_SHARED,
-        "hot_thres_access_freq": "permil",
-        "cold_min_age": "us",
-        "active_mem_bp": "bp",
-        "filter_young_pages": "bool",
-    },
-}
+_Row: TypeAlias = tuple[str, str, str, str]
+"""Names, unit, default, and the end of the feature's name; empty for the module's own."""
 
-PARAMETERS: Mapping[str, Parameter] = {
-    parameter_path(module, name): Parameter(module, name, unit)
-    for module, units in _UNITS.items()
-    for name, unit in units.items()
-}
+
+def _module(module: str, *rows: _Row) -> list[Parameter]:
+    base = f"module.{module.removeprefix('damon_')}"
+    return [
+        Parameter(module, name, unit, default, base + feature)
+        for names, unit, default, feature in rows
+        for name in names.split()
+    ]
+
+
+def _shared(online: str) -> tuple[_Row, ...]:
+    return (
+        ("enabled", "bool", "N", ""),
+        ("kdamond_pid", "", "-1", ""),
+        (COMMIT_INPUTS, "", "N", online),
+        ("sample_interval", "us", "5000", ""),
+        ("aggr_interval", "us", "100000", ""),
+        ("min_nr_regions", "count", "10", ""),
+        ("max_nr_regions", "count", "1000", ""),
+        ("monitor_region_start monitor_region_end", "address", "0", ""),
+        ("quota_ms", "ms", "10", ""),
+        ("quota_reset_interval_ms", "ms", "1000", ""),
+        ("wmarks_interval", "us", "5000000", ""),
+        ("addr_unit", "count", "1", ".addr_unit"),
+    )
+
+
+ALL: tuple[Parameter, ...] = (
+    *_module(
+        "damon_stat",
+        ("enabled", "bool", "N", ""),
+        ("kdamond_pid", "", "-1", ".pid"),
+        ("estimated_memory_bandwidth", "", "0", ""),
+        ("memory_idle_ms_percentiles", "", ",".join(["0"] * 101), ""),
+        ("aggr_interval_us", "", "0", ".interval"),
+    ),
+    *_module(
+        "damon_reclaim", *_shared(".online"),
+        ("min_age", "us", "120000000", ""),
+        ("quota_sz", "bytes", "134217728", ""),
+        ("quota_mem_pressure_us", "us", "0", ".goals"),
+        ("quota_autotune_feedback", "count", "0", ".goals"),
+        ("skip_anon", "bool", "N", ".skip_anon"),
+        ("autotune_monitoring_intervals", "bool", "N", ".auto_tune"),
+        ("wmarks_high", "permil", "500", ""),
+        ("wmarks_mid", "permil", "400", ""),
+        ("wmarks_low", "permil", "200", ""),
+        ("nr_quota_exceeds nr_reclaim_tried_regions nr_reclaimed_regions", "", "0", ""),
+        ("bytes_reclaim_tried_regions bytes_reclaimed_regions", "", "0", ""),
+    ),
+    *_module(
+        "damon_lru_sort", *_shared(""),
+        ("hot_thres_access_freq", "permil", "500", ""),
+        ("cold_min_age", "us", "120000000", ""),
+        ("active_mem_bp", "bp", "0", ".goals"),
+        ("autotune_monitoring_intervals filter_young_pages", "bool", "N", ".goals"),
+        ("wmarks_high", "permil", "200", ""),
+        ("wmarks_mid", "permil", "150", ""),
+        ("wmarks_low", "permil", "50", ""),
+        ("nr_cold_quota_exceeds nr_hot_quota_exceeds", "", "0", ""),
+        ("nr_lru_sort_tried_cold_regions nr_lru_sort_tried_hot_regions", "", "0", ""),
+        ("nr_lru_sorted_cold_regions nr_lru_sorted_hot_regions", "", "0", ""),
+        ("bytes_lru_sort_tried_cold_regions bytes_lru_sort_tried_hot_regions", "", "0", ""),
+        ("bytes_lru_sorted_cold_regions bytes_lru_sorted_hot_regions", "", "0", ""),
+    ),
+)  # fmt: skip
+"""Every parameter."""
+
+PARAMETERS: Mapping[str, Parameter] = {each.path: each for each in ALL if each.unit}
 """Every settable parameter, by the path of its file."""
 
 

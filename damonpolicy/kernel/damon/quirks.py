@@ -7,11 +7,16 @@ and docs/kernel-quirks.md describes it.
 from __future__ import annotations
 
 from damonpolicy.base.lazy import dataclass
+from damonpolicy.kernel.damon.directory import File
 from damonpolicy.kernel.damon.features import DEVELOPMENT
+from damonpolicy.kernel.damon.schema import pattern
+from damonpolicy.kernel.damon.view import Kdamond
 
 __all__ = ("QUIRKS", "Quirk")
 
-_S = "*/contexts/*/schemes/*"
+_KDAMOND = Kdamond()
+_SCHEME = _KDAMOND.schemes[0]
+_GOALS = _SCHEME.quota.goals
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,11 @@ class Quirk:
     before: str
     what: str
     cells: tuple[str, ...] = ()
+
+
+def _cell(file: File, note: str = "") -> str:
+    """Name a change of a file, for the column of changes without effect."""
+    return pattern(f"0/{file.path}") + (f" ({note})" if note else "")
 
 
 QUIRKS: tuple[Quirk, ...] = (
@@ -71,35 +81,35 @@ QUIRKS: tuple[Quirk, ...] = (
         "commit.eligible", "7.2", "7.3",
         "a commit leaves the node of a goal on eligible memory as it was, and gives a new one none",
         tuple(
-            f"{_S}/quotas/goals/*/nid (node_eligible_mem_bp{note})"
+            _cell(_GOALS[0].node, f"node_eligible_mem_bp{note}")
             for note in ("", ", commit_schemes_quota_goals", ", a new goal")
         ),
     ),
     Quirk(
         "commit.fewest", "", "7.1",
         "a commit of a larger least number of regions counts from the next update of them on",
-        ("*/contexts/*/monitoring_attrs/nr_regions/min (more)",),
+        (_cell(_KDAMOND.region_count.min, "more"),),
     ),
     Quirk(
         "commit.fewer", "6.16", "7.1", "the same for a smaller one",
-        ("*/contexts/*/monitoring_attrs/nr_regions/min (fewer)",),
+        (_cell(_KDAMOND.region_count.min, "fewer"),),
     ),
     Quirk(
         "wmarks.asleep", "6.16", "",
         "a kdamond that watermarks keep asleep looks no less often than it began to, whatever is"
         " committed, until it wakes",
-        (f"{_S}/watermarks/interval_us",),
+        (_cell(_SCHEME.watermarks.every),),
     ),
     Quirk(
         "commit.unfed", "", "6.17",
         "a goal that a commit adds begins with a current value of 0, until the next commit",
-        (f"{_S}/quotas/goals/nr_goals (more)",),
+        (_cell(_GOALS.count, "more"),),
     ),
     Quirk(
         "commit.waits", "6.18", "",
         "a scheme that shall be applied more often waits once more as long as before, unless an"
         " attribute of the monitoring changes in the same commit",
-        (f"{_S}/apply_interval_us (shorter)",),
+        (_cell(_SCHEME.apply_every, "shorter"),),
     ),
     Quirk(
         "quota.crumbs", "", "7.2",

@@ -78,6 +78,11 @@ class Row:
     """Whether the kernel writes it: while intervals are tuned, or for goals that nothing feeds."""
 
     @property
+    def kernel(self) -> str:
+        """The pattern below the kdamond's directory."""
+        return self.path.removeprefix("*/")
+
+    @property
     def words(self) -> tuple[str, ...]:
         """The words that the file takes, if it takes words."""
         return tuple(self.since)

@@ -13,7 +13,6 @@ import re
 import select
 import time
 from collections.abc import Iterable
-from typing import Self
 
 from damonpolicy.base.errors import KernelLacks
 from damonpolicy.kernel.system.machine import forbid_live
@@ -81,7 +80,7 @@ def _put(path: str, text: str, how: int = os.O_TRUNC) -> None:
         os.close(descriptor)
 
 
-class Tracing:
+class Tracing(contextlib.AbstractContextManager["Tracing"]):
     """A running trace of kdamonds; a context manager that removes its instance at the end.
 
     ``regions`` is the most that one aggregation reports: the buffer of each CPU holds two.
@@ -161,9 +160,6 @@ class Tracing:
             self._pipe = -1
         if os.path.isdir(self.instance):
             _remove(self.instance)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

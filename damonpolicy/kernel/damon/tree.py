@@ -7,12 +7,13 @@ The tree of one slot has paths below that slot: ``contexts/0/operations``.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import TypeAlias
 
+from damonpolicy.kernel.damon.directory import File
 from damonpolicy.kernel.damon.schema import COUNTS, NUMBERS, default, row
+from damonpolicy.kernel.damon.view import Goal, Intervals, Kdamond, Kdamonds, Scheme
 from damonpolicy.kernel.system.machine import KDAMONDS, Machine, read_value
 
 __all__ = (
@@ -23,11 +24,13 @@ __all__ = (
     "check_numbers",
     "configuration",
     "count_of",
+    "differing",
     "digest",
     "empty_slot",
     "fed",
     "held",
     "is_volatile",
+    "kdamond_path",
     "slot_numbers",
     "slot_tree",
     "snapshot",
@@ -40,10 +43,8 @@ Tree: TypeAlias = Mapping[str, str]
 CORE = ("addr", "target", "probe_hits_wsum")
 """Types of filters that DAMON's core evaluates before single pages."""
 
-_PAGES = ("filters", "ops_filters")
-
-_SKIPPED = ("tried_regions", "avail_operations")
-_INTERVALS = "contexts/0/monitoring_attrs/intervals"
+_SKIPPED = (Scheme().tried_regions.path, Kdamond().available_ops.path.rpartition("/")[2])
+"""What tells of monitoring, or never changes."""
 
 
 def snapshot(machine: Machine, *, slots: Collection[int] | None = None) -> dict[str, str]:
@@ -59,9 +60,10 @@ def snapshot(machine: Machine, *, slots: Collection[int] | None = None) -> dict[
             if slots is None:
                 _read_directory(machine, "", tree)
             else:
-                tree["nr_kdamonds"] = read_value(machine, f"{KDAMONDS}/nr_kdamonds")
+                count = Kdamonds(tree).count
+                tree[count.path] = read_value(machine, f"{KDAMONDS}/{count.path}")
                 for slot in slots:
-                    if slot < int(tree["nr_kdamonds"]):
+                    if slot < count.number:
                         _read_directory(machine, str(slot), tree)
         except FileNotFoundError:
             if not left or not machine.exists(KDAMONDS):
@@ -86,9 +88,14 @@ def _read_directory(machine: Machine, below: str, tree: dict[str, str]) -> None:
             tree[path] = read_value(machine, f"{KDAMONDS}/{path}")
 
 
+def kdamond_path(slot: int, path: str = "") -> str:
+    """Return the absolute path of a kdamond's file."""
+    return f"{KDAMONDS}/{slot}/{path}".rstrip("/")
+
+
 def slot_numbers(tree: Tree) -> list[int]:
     """Return the numbers of the kdamond directories."""
-    return list(range(int(tree.get("nr_kdamonds", "0"))))
+    return list(range(len(Kdamonds(tree))))
 
 
 def slot_tree(tree: Tree, slot: int) -> dict[str, str]:
@@ -104,16 +111,16 @@ def is_volatile(path: str, tree: Tree) -> bool:
 
     While intervals are tuned, ``update_tuned_intervals`` and refresh_ms write the tuned
     ones into the files (mm/damon/sysfs.c: damon_sysfs_upd_tuned_intervals()); tuning is
-    on with a non-zero ``aggrs`` (mm/damon/core.c: kdamond_fn()).
+    on with a number of aggregations (mm/damon/core.c: kdamond_fn()).
     """
     found = row(path)
     if found is None or not found.volatile:
         return False
     directory = path.rpartition("/")[0]
     if found.volatile == "tuned":
-        return tree.get(f"{directory}/intervals_goal/aggrs", "0") != "0"
+        return Intervals(tree, directory).auto_tune.aggregations.text != "0"
     if found.volatile == "fed":
-        return tree.get(f"{directory}/target_metric", "user_input") == "user_input"
+        return Goal(tree, directory).metric.text == "user_input"
     return True
 
 
@@ -132,14 +139,15 @@ def fed(tree: Tree, goals: Tree) -> dict[str, str]:
         for path, value in tree.items()
         if (found := row(path))
         and found.volatile == "fed"
-        and goals.get(f"{path.rpartition('/')[0]}/target_metric") == "user_input"
+        and goals.get(Goal(path=path.rpartition("/")[0]).metric.path) == "user_input"
     }
 
 
 def startable(tree: Tree) -> dict[str, str]:
     """Return a slot's tree without what is volatile, but with the intervals a start needs."""
-    intervals = (f"{_INTERVALS}/sample_us", f"{_INTERVALS}/aggr_us")
-    return {**configuration(tree), **{path: tree[path] for path in intervals if path in tree}}
+    intervals = Kdamond(tree).intervals
+    files = (intervals.sample, intervals.aggregation)
+    return {**configuration(tree), **{each.path: each.text for each in files if each.present}}
 
 
 def cgroup_paths(tree: Tree) -> set[str]:
@@ -153,17 +161,28 @@ def cgroup_paths(tree: Tree) -> set[str]:
 
 def asks_pages(tree: Tree, scheme: str) -> bool:
     """Return whether a scheme has page filters; without one, passed bytes mean nothing."""
-    return any(
-        tree.get(f"{scheme}/{layer}/{index}/type") not in CORE
-        for layer in _PAGES
-        for index in range(int(tree.get(f"{scheme}/{layer}/nr_filters", "0")))
-    )
+    here = Scheme(tree, scheme)
+    layers = (here.filters, here.ops_filters)
+    return any(each.type.text not in CORE for layer in layers for each in layer)
 
 
 def held(path: str, tree: Tree) -> str:
     """Return a file's content, or its default if it is missing."""
-    value = tree.get(path)
-    return default(path) if value is None else value
+    return File(tree, path).text
+
+
+def differing(current: Tree, desired: Tree) -> list[str]:
+    """Return the paths of ``desired`` that differ in ``current``, except volatile ones.
+
+    A missing file counts as one with its default: a kernel without it behaves that way. So
+    ``desired`` may name files that only some kernels have.
+    """
+    return [
+        path
+        for path, value in desired.items()
+        if held(path, current) != value
+        and not (is_volatile(path, desired) and is_volatile(path, current))
+    ]
 
 
 def check_numbers(tree: Tree) -> None:
@@ -201,5 +220,7 @@ def under(count_path: str, paths: Iterable[str]) -> list[str]:
 
 def digest(value: object) -> str:
     """Return a short checksum of plain data, the same for equal data in any key order."""
+    import hashlib  # loads a library of cryptography
+
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -7,37 +7,31 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterator
+from typing import TypeAlias
 
-from damonpolicy.base.lazy import dataclass
-from damonpolicy.kernel.damon.schema import ROWS, pattern
+from damonpolicy.kernel.damon.schema import ROWS, Row, row
+from damonpolicy.kernel.damon.view import Kdamond
 
 __all__ = ("FOREIGN", "WORDS", "Word", "by_kernel", "elsewhere", "rank")
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
-    """One setting under its three names.
+Word: TypeAlias = Row
+"""One setting under its three names: ``ours``, ``kernel`` and ``damo``."""
 
-    ``ours`` is the path in a policy below its kdamond, scheme, target or probe; ``kernel`` the
-    pattern below the kdamond's directory; ``unit`` that of the kernel's file.
-    """
-
-    ours: str
-    kernel: str
-    unit: str = "text"
-    damo: str = ""
-
-
-WORDS: tuple[Word, ...] = tuple(
-    Word(each.ours, each.path.removeprefix("*/"), each.unit, each.damo)
-    for each in ROWS
-    if each.ours
-)
+WORDS: tuple[Word, ...] = tuple(each for each in ROWS if each.ours)
 """Those of the schema, in its order."""
 
-_BY_KERNEL = {word.kernel: word for word in WORDS}
-_RANKS = {word.kernel: rank for rank, word in enumerate(WORDS)}
 
+def _name(path: str) -> str:
+    """Return the name of a file or directory; that of bounds is their directory's."""
+    names = path.split("/")
+    return names[-2] if names[-1] in ("min", "max") else names[-1]
+
+
+_KDAMOND = Kdamond()
+_GOAL = _name(_KDAMOND.intervals.auto_tune.path)
+_QUOTA = _name(_KDAMOND.schemes[0].quota.path)
 _WHOLES = {
     "damos_filter": "filters",
     "damos_quota_goal": "quota.goals",
@@ -45,12 +39,12 @@ _WHOLES = {
     "damos_quotas": "quota",
     "damos_wmarks": "watermarks",
     "exp_ops_write_only": "accesses.kind",
-    "intervals_goal": "intervals.auto_tune",
-    "monitoring_attrs": "intervals` and `region_count",
+    _GOAL: "intervals.auto_tune",
+    _KDAMOND.intervals.path.split("/")[-2]: "intervals` and `region_count",
     "monitoring_intervals": "intervals",
     "monitoring_intervals_goal": "intervals.auto_tune",
-    "primitives": "accesses",
-    "quotas": "quota",
+    _KDAMOND.sample.page_table.path.split("/")[-2]: "accesses",
+    _QUOTA: "quota",
     "sample_primitives": "accesses",
 }
 """Directories, and options that set all of one."""
@@ -59,64 +53,51 @@ _BETWEEN = r"\.(?:min|max|type|not|allow|of|page_table|page_fault)$"
 """Suffixes of ``Word.ours`` that distinguish files, but are not keys."""
 
 _NOWHERE = ("targets.obsolete", "quota.goals.current")
+_APART = (
+    *_NOWHERE, "accesses.kind", "accesses.primitive", "filters.addr.end", "filters.addr.start",
+    "filters.target", "probes.filters.memcg", "probes.preps", "quota.fail_charge",
+    "quota.goals.cgroup", "to.node",
+)  # fmt: skip
+"""Keys that the name of a file does not lead to: it says too little, or is another key's."""
+
+
+def _theirs() -> Iterator[tuple[str, str]]:
+    """Yield the names of files, and the keys for them."""
+    for each in ROWS:
+        ours = re.sub(r"\.(?:min|max)$", "", each.ours)
+        theirs, key = _name(each.path), ours.rpartition(".")[2]
+        if ours not in ("", *_APART) and not re.search(_BETWEEN, ours) and theirs not in ("*", key):
+            yield theirs, key
+
 
 FOREIGN = {
-    "sample_us": "sample",
+    **dict(_theirs()),
+    _GOAL: "auto_tune",
+    _QUOTA: "quota",
+    _name(_KDAMOND.schemes[0].dests.path): "to",
+    _name(_KDAMOND.targets[0].pid.path): "process",
     "sampling": "sample",
     "aggr": "aggregation",
-    "aggr_us": "aggregation",
-    "update_us": "update",
     "updr": "update",
     "ops_update": "update",
     "ops_update_us": "update",
-    "intervals_goal": "auto_tune",
     "autotune": "auto_tune",
-    "access_bp": "observe",
-    "aggrs": "aggregations",
-    "min_sample_us": "min_sample",
-    "max_sample_us": "max_sample",
-    "nr_regions": "region_count",
-    "operations": "ops",
-    "pause": "paused",
-    "refresh_ms": "refresh",
     "sample_control": "accesses",
     "contexts": "kdamonds",
-    "sz": "size",
     "sz_bytes": "size",
     "sz_region": "size",
-    "bytes": "size",
     "space": "size",
-    "nr_accesses": "access_rate",
     "frequency": "access_rate",
     "apply_interval": "apply_every",
-    "apply_interval_us": "apply_every",
-    "quotas": "quota",
-    "ms": "time",
     "time_ms": "time",
     "reset_interval": "every",
-    "reset_interval_ms": "every",
     "interval": "every",
-    "interval_us": "every",
-    "sz_permil": "size",
-    "nr_accesses_permil": "access_rate",
-    "age_permil": "age",
-    "goal_tuner": "tuner",
-    "target_metric": "metric",
-    "target_value": "target",
-    "nid": "node",
-    "memcg_path": "memcg",
-    "target_nid": "to",
-    "dests": "to",
-    "max_nr_snapshots": "max_snapshots",
-    "pid_target": "process",
     "pid": "process",
     "wmarks": "watermarks",
     "deny": "reject",
     "block": "reject",
     "pass": "allow",
     "address": "addr",
-    "cpumask": "cpus",
-    "tid_arr": "threads",
     "foreach": "for_each",
 }
 """Keys of kernel files and damo's configuration files, and our names for them."""
@@ -139,8 +120,7 @@ def _elsewhere() -> dict[str, str]:
         if word.ours in _NOWHERE:
             continue
         place = re.sub(_BETWEEN, "", word.ours)
-        file = word.kernel.removesuffix("/min").removesuffix("/max").rpartition("/")[2]
-        names = {word.damo.removeprefix("--"), file} - {"", "*", place}
+        names = {word.damo.removeprefix("--"), _name(word.kernel)} - {"", "*", place}
         theirs |= names
         # ours counts too: `start` may mean any that we have
         for name in names | {place.rpartition(".")[2]}:
@@ -150,9 +130,11 @@ def _elsewhere() -> dict[str, str]:
 
 def by_kernel(path: str) -> Word | None:
     """Return the word for a kernel file, by its path below the kdamond's directory."""
-    return _BY_KERNEL.get(pattern(path))
+    found = row(path)
+    return found if found and found.ours else None
 
 
 def rank(path: str) -> int:
     """Return the position of a kernel file in the order of a policy."""
-    return _RANKS.get(pattern(path), len(WORDS))
+    found = by_kernel(path)
+    return WORDS.index(found) if found else len(WORDS)

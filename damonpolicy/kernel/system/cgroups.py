@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import glob
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from fnmatch import fnmatchcase
 
@@ -63,7 +63,8 @@ def matching(machine: Machine, path: str) -> list[str]:
     found = [""]
     for name in path.strip("/").split("/"):
         if name == "**":
-            found = list(dict.fromkeys(each for above in found for each in _all(machine, above)))
+            below = (each for above in found for each in _all(machine, above, order=sorted))
+            found = list(dict.fromkeys(below))
         elif is_pattern(name):
             found = [
                 f"{above}/{each}"
@@ -121,13 +122,15 @@ def children(machine: Machine, path: str) -> list[str]:
         return []
 
 
-def _all(machine: Machine, path: str) -> Iterator[str]:
-    """Yield a cgroup and all below it."""
-    waiting = [path]
+def _all(
+    machine: Machine, *tops: str, order: Callable[[list[str]], list[str]] = list
+) -> Iterator[str]:
+    """Yield cgroups and all below them, nearest first."""
+    waiting = list(tops)
     while waiting:
         here = waiting.pop(0)
         yield here
-        waiting += [f"{here}/{name}" for name in sorted(children(machine, here))]
+        waiting += [f"{here.rstrip('/')}/{name}" for name in order(children(machine, here))]
 
 
 def subtree(machine: Machine, path: str) -> list[str]:
@@ -136,13 +139,8 @@ def subtree(machine: Machine, path: str) -> list[str]:
     The kernel compares a page's own cgroup only (mm/damon/ops-common.c:
     damos_folio_filter_match()), so a subtree is the list of all its members.
     """
-    found, waiting = [], matching(machine, path)
-    while waiting:
-        here = waiting.pop(0)
-        if has_memory(machine, here):
-            found.append(here)
-        waiting += [f"{here.rstrip('/')}/{name}" for name in children(machine, here)]
-    return found
+    tops = matching(machine, path)
+    return [each for each in _all(machine, *tops) if has_memory(machine, each)]
 
 
 def named_like(machine: Machine, name: str) -> list[str]:
@@ -150,14 +148,8 @@ def named_like(machine: Machine, name: str) -> list[str]:
     asked = name.removeprefix(MOUNT).strip("/")
     if not asked:
         return []
-    ends = {f"/{asked}{suffix}" for suffix in ("", ".service", ".slice", ".scope")}
-    found, waiting = [], ["/"]
-    while waiting:
-        here = waiting.pop(0)
-        below = [f"{here.rstrip('/')}/{each}" for each in children(machine, here)]
-        found += [each for each in below if any(each.endswith(end) for end in ends)]
-        waiting += below
-    return found
+    ends = tuple(f"/{asked}{suffix}" for suffix in ("", ".service", ".slice", ".scope"))
+    return [each for each in _all(machine, "/") if each != "/" and each.endswith(ends)]
 
 
 def identities(machine: Machine, paths: Iterable[str]) -> dict[str, int]:
@@ -196,7 +188,8 @@ class Members:
         # as many as before, and all of them still exist: the same, so no directory is listed
         found = self._read() if self._descendants() == len(self._tree) - 1 else None
         if found is None:
-            self._tree = list(self._walk())
+            there = exists(self._machine, self._top)
+            self._tree = list(_all(self._machine, self._top)) if there else []
             found = self._read() or set()
         return None if -1 in found else found - {0}  # processes of another namespace
 
@@ -226,10 +219,3 @@ class Members:
         lines = read_or(self._machine, f"{_place(self._top)}/cgroup.stat").splitlines()
         counts = (line.removeprefix("nr_descendants ") for line in lines)
         return int(next((each for each in counts if each.isdecimal()), -2))
-
-    def _walk(self) -> Iterator[str]:
-        waiting = [self._top] if exists(self._machine, self._top) else []
-        while waiting:
-            here = waiting.pop()
-            yield here
-            waiting += [f"{here}/{name}" for name in children(self._machine, here)]

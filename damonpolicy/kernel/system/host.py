@@ -40,7 +40,7 @@ class Host:
 
 def look(machine: Machine) -> Host:
     """Return the identity of a machine."""
-    if machine.name == "live":
+    if machine.here:
         return _here(machine)  # type: ignore[arg-type]  # each is equal to itself alone
     return _read(machine)
 
@@ -143,18 +143,12 @@ def cpu_seconds(machine: Machine, pid: int) -> float | None:
 
     Fields 14 and 15 of /proc/PID/stat (proc_pid_stat(5)), in clock ticks.
     """
-    fields = _stat(machine, pid)
-    if len(fields) < 13:
-        return None
-    return seconds(int(fields[11]) + int(fields[12]))
-
-
-def _stat(machine: Machine, pid: int) -> list[str]:
-    """Return the fields of /proc/PID/stat from the third on, as a name may contain anything."""
-    return _fields(read_or(machine, f"/proc/{pid}/stat"))
+    fields = _fields(read_or(machine, f"/proc/{pid}/stat"))
+    return seconds(int(fields[11]) + int(fields[12])) if len(fields) > 12 else None
 
 
 def _fields(text: str) -> list[str]:
+    """Return the fields of /proc/PID/stat from the third on, as a name may contain anything."""
     return text.rpartition(")")[2].split()
 
 

@@ -52,6 +52,14 @@ class Machine(Protocol):
         """``live``, ``root:DIR`` or ``emulated:VERSION``, as ``--kernel`` takes it."""
 
     @property
+    def here(self) -> bool:
+        """Whether we run on it: its kernel, processes and files are those around us.
+
+        Only then may a write wait in the kernel for ever, is what we know of a boot still true
+        later, and do systemd, netlink, tracefs and the directories of the system belong to it.
+        """
+
+    @property
     def writable(self) -> bool:
         """False for a copied tree, which is read-only."""
 
@@ -139,8 +147,10 @@ class LiveMachine:
         return f"root:{self.root}" if self.root else "live"
 
     @property
-    def writable(self) -> bool:
+    def here(self) -> bool:
         return not self.root
+
+    writable = here
 
     def _path(self, path: str) -> str:
         return self.root + path

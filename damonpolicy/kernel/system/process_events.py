@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Self
+from contextlib import AbstractContextManager
 
 from damonpolicy.kernel.system.machine import Machine
 
@@ -30,7 +30,7 @@ _BUFFER = 1 << 20
 """Bytes for events that wait: about 12,000 of them."""
 
 
-class ProcessEvents:
+class ProcessEvents(AbstractContextManager["ProcessEvents"]):
     """A socket with process events; `fileno` is for poll()."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -56,16 +56,13 @@ class ProcessEvents:
         """Stop listening."""
         self._socket.close()
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.close()
 
 
 def listen(machine: Machine) -> ProcessEvents | None:
     """Start to listen; None without the kernel's support, the rights, or a real machine."""
-    if machine.name != "live":
+    if not machine.here:
         return None
     try:
         connection = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _CONNECTOR)

@@ -9,21 +9,23 @@ end.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
+from typing import Any
 
 from damonpolicy.base.diagnostics import visible
 from damonpolicy.base.errors import Busy
 from damonpolicy.engine import execute
 from damonpolicy.engine.execute import OperationFailed
 from damonpolicy.kernel.damon.features import first_kernel
-from damonpolicy.kernel.damon.tree import Tree, asks_pages
-from damonpolicy.kernel.operation import Operation, kdamond_path
+from damonpolicy.kernel.damon.tree import asks_pages, kdamond_path
+from damonpolicy.kernel.damon.view import Pattern, Scheme, TriedRegion
+from damonpolicy.kernel.operation import Operation
 from damonpolicy.kernel.system.machine import Machine, read_or
 from damonpolicy.observe.collect.running import Kdamond
 from damonpolicy.observe.regions import UNKNOWN, Intervals, Regions, Series, Source, series_of
 from damonpolicy.plan import facts
-from damonpolicy.plan.facts import Target, accesses, filters
+from damonpolicy.plan.facts import filters
 
 __all__ = (
     "UNTOLD",
@@ -34,16 +36,12 @@ __all__ = (
     "now",
     "obstacle",
     "partial",
-    "process_name",
     "read",
-    "targets",
+    "source",
     "tells",
     "told",
 )
 
-_CONTEXT = "contexts/0"
-_SCHEMES = f"{_CONTEXT}/schemes"
-_INTERVALS = f"{_CONTEXT}/monitoring_attrs/intervals"
 UNTOLD = (
     "this kernel does not show the regions that schemes tried:"
     f" {first_kernel('scheme.tried_regions')}"
@@ -59,40 +57,37 @@ def held_for(kdamond: Kdamond) -> float:
     Each scheme has to have its turn (mm/damon/core.c: damos_walk_control), which comes with its
     apply interval, or an aggregation.
     """
-    aggregation = kdamond.intervals.aggregation
-    turns = (
-        int(kdamond.tree.get(f"{base}/apply_interval_us", "0")) or aggregation
-        for base in kdamond.schemes
-    )
-    return (max(turns, default=0) + kdamond.intervals.sample) / 1e6
+    intervals = kdamond.intervals
+    turns = (each.apply_every.number or intervals.aggregation for each in kdamond.schemes)
+    return (max(turns, default=0) + intervals.sample) / 1e6
 
 
 def partial(kdamond: Kdamond) -> bool:
     """Return whether regions may be missing, as each of its schemes selects some by pattern."""
-    return not any(_takes_all(kdamond, base) for base in kdamond.schemes)
+    samples = kdamond.intervals.samples
+    return not any(_takes_all(each.access_pattern, samples) for each in kdamond.schemes)
 
 
-def _takes_all(kdamond: Kdamond, base: str) -> bool:
+def _takes_all(pattern: Pattern, samples: int) -> bool:
     """Return whether a pattern excludes no size, rate or age of a region."""
-    pattern = f"{base}/access_pattern"
-    most = (
-        ("sz", 1, 1 << 63),
-        ("nr_accesses", 0, kdamond.intervals.samples),
-        ("age", 0, 1 << 31),
-    )
     return all(
-        int(kdamond.tree.get(f"{pattern}/{name}/min", "0")) <= lowest
-        and int(kdamond.tree.get(f"{pattern}/{name}/max", "0")) >= highest
-        for name, lowest, highest in most
+        taken.min.number <= lowest and taken.max.number >= highest
+        for taken, lowest, highest in (
+            (pattern.size, 1, 1 << 63),
+            (pattern.access_rate, 0, samples),
+            (pattern.age, 0, 1 << 31),
+        )
     )
 
 
 def tells(machine: Machine, kdamond: Kdamond) -> bool:
     """Return whether the kernel has files for the regions that schemes tried (since Linux 6.2)."""
-    return all(
-        machine.exists(kdamond_path(kdamond.slot, f"{base}/tried_regions"))
-        for base in kdamond.schemes
-    )
+    return all(machine.exists(_regions(kdamond, each)) for each in kdamond.schemes)
+
+
+def _regions(kdamond: Kdamond, scheme: Scheme) -> str:
+    """Return the directory of the regions that a scheme tried."""
+    return kdamond_path(kdamond.slot, scheme.tried_regions.path)
 
 
 def obstacle(machine: Machine, kdamond: Kdamond) -> str:
@@ -100,16 +95,15 @@ def obstacle(machine: Machine, kdamond: Kdamond) -> str:
 
     On some kernels the command would then never end, with the lock held (docs/kernel-quirks.md).
     """
-    tree = kdamond.tree
     if kdamond.slot == UNKNOWN:
         return "a kernel module reports its regions by trace events only"
     if not kdamond.schemes:
         return "it has no scheme that reports regions"
     if not tells(machine, kdamond):
         return UNTOLD
-    if tree.get(f"{_CONTEXT}/pause") == "Y":
+    if kdamond.files.paused.yes:
         return "it is paused"
-    if all(tree.get(f"{base}/watermarks/metric", "none") != "none" for base in kdamond.schemes):
+    if all(each.watermarks.metric.text != "none" for each in kdamond.schemes):
         return "all of its schemes have watermarks, and may be asleep"
     if kdamond.tuned and _starved(kdamond):
         return "tuning its intervals may never let a scheme have its turn"
@@ -121,12 +115,9 @@ def _starved(kdamond: Kdamond) -> bool:
 
     Each tuning restarts its wait (mm/damon/core.c: damon_set_attrs()).
     """
-    tree, goal = kdamond.tree, f"{_INTERVALS}/intervals_goal"
-    shortest = int(tree.get(f"{goal}/min_sample_us", "0")) * kdamond.intervals.samples
-    between = int(tree.get(f"{goal}/aggrs", "0")) * shortest
-    return any(
-        int(tree.get(f"{base}/apply_interval_us", "0")) > between for base in kdamond.schemes
-    )
+    goal = kdamond.files.intervals.auto_tune
+    between = goal.aggregations.number * goal.min_sample.number * kdamond.intervals.samples
+    return any(each.apply_every.number > between for each in kdamond.schemes)
 
 
 def ask(machine: Machine, kdamond: Kdamond) -> None:
@@ -156,15 +147,9 @@ def clear(machine: Machine, kdamond: Kdamond) -> None:
         return  # it has ended meanwhile, and they with it
 
 
-def read(machine: Machine, kdamond: Kdamond, schemes: Sequence[str] | None = None) -> list[Series]:
-    """Return the current content of its schemes' `tried_regions/`: one snapshot each.
-
-    ``schemes`` are directories (`contexts/0/schemes/1`); all of them by default.
-    """
-    return [
-        _scheme(machine, kdamond, base, _aim(machine, kdamond, base))
-        for base in (kdamond.schemes if schemes is None else schemes)
-    ]
+def read(machine: Machine, kdamond: Kdamond) -> list[Series]:
+    """Return the current content of its schemes' `tried_regions/`: one snapshot each."""
+    return [_snapshot(machine, kdamond, *each) for each in enumerate(kdamond.schemes)]
 
 
 def look(machine: Machine, kdamond: Kdamond) -> list[Series]:
@@ -194,108 +179,99 @@ def now(machine: Machine, kdamond: Kdamond) -> list[dict[str, int | None] | None
         {
             "bytes": each.regions.total,
             "regions": len(each.regions),
-            "passed_bytes": _passed(kdamond, base, each),
+            "passed_bytes": _passed(scheme, each.regions),
         }
-        for base, each in zip(kdamond.schemes, look(machine, kdamond), strict=True)
+        for scheme, each in zip(kdamond.schemes, look(machine, kdamond), strict=True)
     ]
 
 
-def _passed(kdamond: Kdamond, base: str, series: Series) -> int | None:
+def _passed(scheme: Scheme, regions: Regions) -> int | None:
     """Return the bytes that passed the page filters of a scheme, None if unknown."""
-    if series.regions.passed is not None:
-        return int(series.regions.passed.sum())
-    shown = f"{base}/stats/sz_ops_filter_passed" in kdamond.tree
-    return 0 if asks_pages(kdamond.tree, base) and shown and not len(series.regions) else None
+    if regions.passed is not None:
+        return int(regions.passed.sum())
+    shown = scheme.stats.sz_ops_filter_passed.present
+    return 0 if shown and asks_pages(scheme.tree, scheme.path) and not len(regions) else None
 
 
 def told(machine: Machine, kdamond: Kdamond) -> bool:
     """Return whether somebody has requested regions, and has not cleared them."""
     return any(
-        entry.is_dir
-        for base in kdamond.schemes
-        for entry in machine.scan(kdamond_path(kdamond.slot, f"{base}/tried_regions"))
+        entry.is_dir for each in kdamond.schemes for entry in machine.scan(_regions(kdamond, each))
     )
 
 
-def _aim(machine: Machine, kdamond: Kdamond, base: str) -> Source:
-    """Return the source of a scheme's regions."""
-    tree = kdamond.tree
-    count = int(tree.get(f"{_CONTEXT}/targets/nr_targets", "0"))
+def source(machine: Machine, kdamond: Kdamond, **more: Any) -> Source:
+    """Return the source of a kdamond's regions; ``more`` is about its scheme or trace events.
+
+    Targets have the names of processes that are alive.
+    """
     return Source(
-        kdamond=kdamond.name,
-        scheme=kdamond.scheme_name(base),
-        target=0 if count == 1 else _only_target(tree, base),
-        slot=kdamond.slot,
-        scheme_index=int(base.rpartition("/")[2]),
-        ops=tree.get(f"{_CONTEXT}/operations", ""),
-        filters=filters(tree, base),
+        kdamond.name,
+        ops=kdamond.files.ops.text,
         probes=kdamond.probes,
-        targets=targets(machine, kdamond),
-        accesses=accesses(tree),
+        targets=tuple(
+            replace(each, process=visible(read_or(machine, f"/proc/{each.pid}/comm"), kept=""))
+            if each.pid
+            else each
+            for each in facts.targets(kdamond.tree)
+        ),
+        accesses=facts.accesses(kdamond.tree),
         weights=kdamond.weights,
         tuned=kdamond.tuned,
+        **more,
     )
 
 
-def targets(machine: Machine, kdamond: Kdamond) -> tuple[Target, ...]:
-    """Return the targets of a kdamond, with the names of processes that are alive."""
-    return tuple(
-        replace(each, process=process_name(machine, each.pid)) if each.pid else each
-        for each in facts.targets(kdamond.tree)
-    )
-
-
-def process_name(machine: Machine, pid: int) -> str:
-    """Return the name of a process, empty if it is gone."""
-    return visible(read_or(machine, f"/proc/{pid}/comm"), kept="")
-
-
-def _only_target(tree: Tree, base: str) -> int:
+def _only_target(scheme: Scheme) -> int:
     """Return the only target that a scheme's core filters allow, -1 if there are more."""
-    for layer in ("core_filters", "filters"):
-        for index in range(int(tree.get(f"{base}/{layer}/nr_filters", "0"))):
-            here = f"{base}/{layer}/{index}"
-            same = tree.get(f"{here}/matching") == tree.get(f"{here}/allow", "N")
-            if tree.get(f"{here}/type") == "target" and same:
-                return int(tree.get(f"{here}/damon_target_idx", "0"))
+    for each in chain(scheme.core_filters, scheme.filters):
+        if each.type.text == "target" and each.matching.yes == each.allow.yes:
+            return each.target.number
     return UNKNOWN
 
 
-def _scheme(machine: Machine, kdamond: Kdamond, base: str, source: Source) -> Series:
+def _snapshot(machine: Machine, kdamond: Kdamond, number: int, scheme: Scheme) -> Series:
     """Read the regions of one scheme; addresses are in units of ``addr_unit`` bytes."""
-    directory = kdamond_path(kdamond.slot, f"{base}/tried_regions")
-    unit = int(kdamond.tree.get(f"{_CONTEXT}/addr_unit", "1"))
-    numbers = [entry.name for entry in machine.scan(directory) if entry.is_dir]
-    names = ["start", "end", "nr_accesses", "age"]
+    of = source(
+        machine,
+        kdamond,
+        scheme=kdamond.name_of(scheme),
+        target=0 if len(kdamond.files.targets) == 1 else _only_target(scheme),
+        slot=kdamond.slot,
+        scheme_index=number,
+        filters=filters(scheme.tree, scheme.path),
+    )
+    directory = _regions(kdamond, scheme)
+    unit = kdamond.files.addr_unit.number
+    names = [entry.name for entry in machine.scan(directory) if entry.is_dir]
+    below = TriedRegion()
+    files = [below.start, below.end, below.nr_accesses, below.age]
     if (
-        numbers
-        and asks_pages(kdamond.tree, base)
-        and machine.exists(f"{directory}/{numbers[0]}/sz_filter_passed")
+        names
+        and asks_pages(kdamond.tree, scheme.path)
+        and machine.exists(f"{directory}/{names[0]}/{below.filter_passed.path}")
     ):
-        names.append("sz_filter_passed")
-    columns = [
-        [int(machine.read_bytes(f"{directory}/{number}/{name}")) for name in names]
-        for number in numbers
+        files.append(below.filter_passed)
+    probes = [below.probes[index].hits for index in range(len(of.probes))]
+    paths = [each.path for each in (*files, *probes)]
+    rows = [
+        [int(machine.read_bytes(f"{directory}/{name}/{path}")) for path in paths] for name in names
     ]
-    probes = range(len(source.probes))
-    hits = [
-        [int(machine.read_bytes(f"{directory}/{number}/probes/{probe}/hits")) for probe in probes]
-        for number in numbers
-    ]
-    start, end, counts, ages, *passed = zip(*columns, strict=True) if columns else [()] * len(names)
+    start, end, counts, ages, *passed = ([row[at] for row in rows] for at in range(len(files)))
     regions = Regions.of(
         [each * unit for each in start],
         [each * unit for each in end],
         counts,
         ages,
-        target=[source.target] * len(numbers),
+        target=[of.target] * len(names),
         passed=[each * unit for each in passed[0]] if passed else None,
-        hits=hits if probes and numbers else None,
+        hits=[row[len(files) :] for row in rows] if probes and rows else None,
     )
+    held = kdamond.files.intervals
     sample, aggregation = (
-        int(read_or(machine, kdamond_path(kdamond.slot, f"{_INTERVALS}/{name}"), "0"))
-        for name in ("sample_us", "aggr_us")
+        int(read_or(machine, kdamond_path(kdamond.slot, each.path), "0"))
+        for each in (held.sample, held.aggregation)
     )
     now = time.time_ns()
-    intervals = Intervals(sample, aggregation, kdamond.intervals.update)
-    return series_of(source, [(now - aggregation * 1000, now, intervals, regions)])
+    begin = now - aggregation * 1000
+    return series_of(of, [(begin, now, Intervals(sample, aggregation), regions)])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import approximate_bytes, approximate_duration
+from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.damon.modules import parameter_path
 from damonpolicy.kernel.damon.tree import Tree
 from damonpolicy.kernel.system.host import module_thread
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ("ModuleStatus", "kdamonds", "look")
 
-_MARKS = ("wmarks_high", "wmarks_mid", "wmarks_low")
 _WORK = {
     "damon_reclaim": {"": ("reclaim_tried_regions", "reclaimed_regions", "quota_exceeds")},
     "damon_lru_sort": {
@@ -66,13 +66,10 @@ class ModuleStatus:
         """Return lines of text, without unmeasured figures."""
         lines = [self.watch.words] if self.watch else []
         for kind, (tried, done, exceeds) in _WORK.get(self.name, {}).items():
-            numbers = {
-                name: self.figures.get(name)
-                for name in (f"bytes_{tried}", f"nr_{tried}", f"bytes_{done}", f"nr_{exceeds}")
-            }
-            if None in numbers.values():
+            names = (f"bytes_{tried}", f"nr_{tried}", f"bytes_{done}", f"nr_{exceeds}")
+            if not self.figures.keys() >= set(names):
                 continue
-            size, count, worked, exceeded = (each or 0 for each in numbers.values())
+            size, count, worked, exceeded = (self.figures[each] for each in names)
             lines.append(
                 f"{kind + ': ' if kind else ''}tried {approximate_bytes(size)} in {count} regions,"
                 f" {'reclaimed' if not kind else 'sorted'} {approximate_bytes(worked)},"
@@ -95,7 +92,7 @@ def _idle(milliseconds: int) -> str:
 
 def look(machine: Machine, names: Sequence[str], free: int | None) -> list[ModuleStatus]:
     """Read the figures of the modules in ``names``; ``free`` memory is in parts of 1000."""
-    return [_module(machine, name, free) for name in names]
+    return [_module(name, _content(machine, name), free) for name in names]
 
 
 def kdamonds(machine: Machine, names: Sequence[str]) -> list[Kdamond]:
@@ -107,49 +104,44 @@ def kdamonds(machine: Machine, names: Sequence[str]) -> list[Kdamond]:
     from damonpolicy.observe.collect.running import Kdamond
     from damonpolicy.observe.regions import UNKNOWN
 
-    found = []
-    for name in names:
-        if pid := module_thread(machine, name):
-            tree = _tree(machine, name)
-            found.append(Kdamond(UNKNOWN, name, False, pid, tree, {}))
-    return found
+    return [
+        Kdamond(UNKNOWN, name, False, pid, _tree(machine, name), {})
+        for name in names
+        if (pid := module_thread(machine, name))
+    ]
 
 
 def _tree(machine: Machine, name: str) -> Tree:
     """Convert a module's parameters to the files of a slot."""
-
-    def content(parameter: str) -> str:
-        return read_or(machine, parameter_path(name, parameter))
-
+    content = _content(machine, name)
     tuned = name == "damon_stat" or content("autotune_monitoring_intervals") == "Y"
     aggregation = int(content("aggr_interval_us") or 0) or _STAT_AGGREGATION
     sample = aggregation // _SAMPLES
     if not tuned:
         sample, aggregation = (int(content(f"{each}_interval") or 0) for each in ("sample", "aggr"))
+    slot = view.Kdamond()
+    intervals, regions = slot.intervals, slot.targets[0].regions
+    files = {
+        slot.ops: "paddr",
+        slot.addr_unit: content("addr_unit"),
+        intervals.sample: str(sample),
+        intervals.aggregation: str(aggregation),
+        intervals.auto_tune.aggregations: str(int(tuned)),
+        slot.region_count.max: content("max_nr_regions"),
+        slot.targets.count: "1",
+    }
     start, end = content("monitor_region_start"), content("monitor_region_end")
-    attributes, target = "contexts/0/monitoring_attrs", "contexts/0/targets/0"
-    region = {
-        f"{target}/regions/nr_regions": "1",
-        f"{target}/regions/0/start": start,
-        f"{target}/regions/0/end": end,
-    }
-    return {
-        "contexts/0/operations": "paddr",
-        "contexts/0/addr_unit": content("addr_unit") or "1",
-        f"{attributes}/intervals/sample_us": str(sample),
-        f"{attributes}/intervals/aggr_us": str(aggregation),
-        f"{attributes}/intervals/intervals_goal/aggrs": str(int(tuned)),
-        f"{attributes}/nr_regions/max": content("max_nr_regions") or "1000",
-        "contexts/0/targets/nr_targets": "1",
-        f"{target}/pid_target": "0",
-        **(region if start and end else {}),
-    }
+    if start and end:
+        files |= {regions.count: "1", regions[0].start: start, regions[0].end: end}
+    return {each.path: text or each.text for each, text in files.items()}
 
 
-def _module(machine: Machine, name: str, free: int | None) -> ModuleStatus:
-    def content(parameter: str) -> str:
-        return read_or(machine, parameter_path(name, parameter))
+def _content(machine: Machine, name: str) -> Callable[[str], str]:
+    """Return a reader of a module's parameters."""
+    return lambda parameter: read_or(machine, parameter_path(name, parameter))
 
+
+def _module(name: str, content: Callable[[str], str], free: int | None) -> ModuleStatus:
     told = [
         f"{prefix}_{each}"
         for group in _WORK.get(name, {}).values()
@@ -161,7 +153,7 @@ def _module(machine: Machine, name: str, free: int | None) -> ModuleStatus:
     numbers = [int(each) for each in idle if each.removeprefix("-").isdecimal()]
     return ModuleStatus(
         name,
-        of_module({each: content(each) for each in _MARKS}, free),
+        of_module(content, free),
         {each: int(text) for each, text in texts.items() if text.isdecimal()},
         numbers if len(numbers) == 101 else (),
     )

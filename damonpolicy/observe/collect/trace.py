@@ -14,14 +14,12 @@ events are traced, its line comes after the other. Lines of
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import fields
 from itertools import pairwise
 
 import numpy as np
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.observe.regions import UNKNOWN, Array, Regions
+from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Table, stacked
 
 __all__ = ("NO_TARGET", "Assembler", "Burst", "Events", "Runs", "lost", "parse")
 
@@ -42,12 +40,12 @@ NO_TARGET = (1 << 64) - 1
 """The target that damo writes as `None` if unknown."""
 
 _U32 = (1 << 32) - 1
-_SAMPLE, _LOST, _AGAIN = (_LINE.groupindex[name] - 1 for name in ("sample", "lost", "again"))
+_SAMPLE, _LOST = (_LINE.groupindex[name] - 1 for name in ("sample", "lost"))
 _SAME = ("pid", "scheme", "target", "count", "start", "end", "accesses", "age")
 
 
 @dataclass(frozen=True, slots=True)
-class Events:
+class Events(Table):
     """Lines as columns.
 
     ``time`` is nanoseconds of the trace's clock; ``scheme`` is -1 for what was aggregated, ``hits``
@@ -71,24 +69,6 @@ class Events:
     sample: Array
     aged: Array
     """Whether the line has an age, unlike those of old kernels."""
-
-    def __len__(self) -> int:
-        return len(self.pid)
-
-    def take(self, which: Array) -> Events:
-        """Return some rows."""
-        return Events(*(getattr(self, each.name)[which] for each in fields(self)))
-
-    def after(self, earlier: Events) -> Events:
-        """Return these lines after earlier ones."""
-        pairs = ((getattr(earlier, each.name), getattr(self, each.name)) for each in fields(self))
-        return Events(*(np.concatenate(pair) for pair in pairs))
-
-    @classmethod
-    def joined(cls, parts: Sequence[Events]) -> Events:
-        """Join lines."""
-        names = (each.name for each in fields(cls))
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     def regions(self, target: Array | None = None) -> Regions:
         """Return the rows as regions, with ``target`` instead of the events' own."""
@@ -122,23 +102,19 @@ def parse(text: str, gap: int = 0, tuned: dict[str, int] | None = None) -> Event
             gaps.append(gap)
             samples.append(tuned.get(each[0], 0))
     columns = list(zip(*rows, strict=True)) if rows else [()] * _LINE.groups
+    texts: dict[str, tuple[str, ...]] = dict(zip(_LINE.groupindex, columns, strict=True))
 
     def numbers(name: str, kind: type, empty: int = 0) -> Array:
         other = {"": empty, "None": empty}
-        texts = columns[_LINE.groupindex[name] - 1]
-        values: Array = np.array([int(other.get(each, each)) for each in texts], kind)
+        values: Array = np.array([int(other.get(each, each)) for each in texts[name]], kind)
         if kind is np.int64 and (values > _U32).any():
             raise ValueError(f"a number of `{name}` has more than 32 bits")
         return values
 
-    def times() -> Array:
-        parts = [each.ljust(9, "0") for each in columns[_LINE.groupindex["fraction"] - 1]]
-        nanoseconds = np.array([int(each) for each in parts], np.int64)
-        return numbers("seconds", np.int64) * 1_000_000_000 + nanoseconds
-
+    nanoseconds = np.array([int(each.ljust(9, "0")) for each in texts["fraction"]], np.int64)
     return Events(
-        np.array([0 if each.startswith("x") else int(each) for each in columns[0]], np.int64),
-        times(),
+        np.array([0 if each.startswith("x") else int(each) for each in texts["pid"]], np.int64),
+        numbers("seconds", np.int64) * 1_000_000_000 + nanoseconds,
         numbers("scheme", np.int64, UNKNOWN),
         numbers("target", np.uint64, NO_TARGET),
         numbers("count", np.int64),
@@ -146,11 +122,11 @@ def parse(text: str, gap: int = 0, tuned: dict[str, int] | None = None) -> Event
         numbers("end", np.uint64),
         numbers("accesses", np.int64),
         numbers("age", np.int64),
-        np.array([each.strip() for each in columns[_LINE.groupindex["hits"] - 1]], object),
-        np.array([bool(each) for each in columns[_AGAIN]], bool),
+        np.array([each.strip() for each in texts["hits"]], object),
+        np.array([bool(each) for each in texts["again"]], bool),
         np.array(gaps, np.int64),
         np.array(samples, np.int64),
-        np.array([each not in ("", "None") for each in columns[_LINE.groupindex["age"] - 1]], bool),
+        np.array([each not in ("", "None") for each in texts["age"]], bool),
     )
 
 
@@ -258,11 +234,10 @@ class Assembler:
         return self._assemble(text, final=True)
 
     def _assemble(self, text: str, *, final: bool) -> list[Burst]:
-        before = self._events
         events = parse(text, self.lost, self._tuned)
         events = self._new(events.take(events.scheme == UNKNOWN))
         self.lost += lost(text)
-        runs = Runs.of(events.after(before))
+        runs = Runs.of(stacked([self._events, events]))
         pid, target = runs.column("pid"), runs.column("target")
         new = np.ones(len(runs), bool)
         new[1:] = (pid[1:] != pid[:-1]) | (target[1:] <= target[:-1])
@@ -282,9 +257,7 @@ class Assembler:
                     self._given[int(pid[first])] = runs.events.take(np.array([end - 1]))
             else:
                 self.broken += 1
-        self._events = parse("")
-        for each in waiting:
-            self._events = each.after(self._events)
+        self._events = stacked([parse(""), *waiting])
         return sorted(found, key=lambda burst: burst.time)
 
     def _new(self, events: Events) -> Events:
@@ -294,7 +267,7 @@ class Assembler:
             rows = np.flatnonzero(events.pid == pid)[:1]
             if len(rows):
                 del self._given[pid]
-                if len(_told_once(events.take(rows).after(last))) == 1:
+                if len(_told_once(stacked([last, events.take(rows)]))) == 1:
                     old.extend(rows)
         return events.take(np.setdiff1d(np.arange(len(events)), old)) if old else events
 

@@ -8,46 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import field, replace
-from typing import Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+import numpy as np
 
 from damonpolicy.base.errors import UsageError
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.kernel.damon.tracing import Tracing
+from damonpolicy.kernel.damon.tracing import Tracing, available
+from damonpolicy.kernel.damon.view import Kdamonds
 from damonpolicy.kernel.system.host import busy_modules
 from damonpolicy.kernel.system.machine import KDAMONDS, Machine, entries, read_or
-from damonpolicy.observe.collect.live import targets
+from damonpolicy.observe.collect.live import source
 from damonpolicy.observe.collect.modules import kdamonds
 from damonpolicy.observe.collect.running import Kdamond
 from damonpolicy.observe.collect.trace import Assembler, Burst
-from damonpolicy.observe.regions import Array, Intervals, Regions, Series, Source, series_of
-from damonpolicy.plan.facts import accesses
+from damonpolicy.observe.regions import Intervals, Regions, Series, Source, series_of
+
+if TYPE_CHECKING:
+    from damonpolicy.emulated.damon.tracing import EmulatedTracing
 
 __all__ = ("Snapshot", "Traced", "Watched", "look", "watched")
 
 Snapshot: TypeAlias = tuple[Source, int, int, Intervals, Regions]
 """Source, begin and end in nanoseconds since the epoch, intervals, regions."""
 
-_PID, _PROBES = "pid", "contexts/0/monitoring_attrs/probes/nr_probes"
 _MARGIN = 1.0
 """Seconds to wait beyond the aggregations."""
 
 _LATE = 3
 """Aggregations after which a snapshot no longer counts as following the one before."""
-
-
-class Events(Protocol):
-    """The interface of `kernel.damon.tracing` and of the emulated machine's stand-in."""
-
-    epoch: int
-
-    def follow(self, pids: Iterable[int]) -> None:
-        """Trace these kdamonds."""
-
-    def read(self, seconds: float) -> str:
-        """Return lines."""
-
-    def close(self) -> None:
-        """End the trace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +56,12 @@ def watched(machine: Machine, kdamonds: Iterable[Kdamond]) -> list[Watched]:
     return [
         Watched(
             each.pid,
-            source := Source(
-                each.name,
-                slot=max(each.slot, 0),  # a module's has none; damo writes 0 for it, too
-                ops=each.tree.get("contexts/0/operations", ""),
-                probes=each.probes,
-                targets=targets(machine, each),
-                accesses=accesses(each.tree),
-                weights=each.weights,
-                tuned=each.tuned,
-                origin="trace",
-            ),
+            # a module's has no slot; damo writes 0 for it, too
+            source(machine, each, slot=max(each.slot, 0), origin="trace"),
             each.intervals,
-            len(source.targets),
-            int(each.tree.get("contexts/0/monitoring_attrs/nr_regions/max", "1000")),
-            int(each.tree.get("contexts/0/addr_unit", "1")),
+            len(each.files.targets),
+            each.files.region_count.max.number,
+            each.files.addr_unit.number,
         )
         for each in kdamonds
         if each.pid > 0
@@ -94,7 +74,7 @@ class Traced:
 
     machine: Machine
     kdamonds: list[Watched]
-    events: Events = field(init=False)
+    events: Tracing | EmulatedTracing = field(init=False)
     assembler: Assembler = field(default_factory=Assembler)
     _by_pid: dict[int, Watched] = field(default_factory=dict)
     _ended: dict[int, int] = field(default_factory=dict)
@@ -115,12 +95,13 @@ class Traced:
 
     def changed(self) -> bool:
         """Return whether a kdamond has started, ended, or got other probes since `follow`."""
-        slots = (name for name in entries(self.machine, KDAMONDS) if name.isdecimal())
+        names = (name for name in entries(self.machine, KDAMONDS) if name.isdecimal())
         texts = {
             tuple(
-                read_or(self.machine, f"{KDAMONDS}/{name}/{path}", "0") for path in (_PID, _PROBES)
+                read_or(self.machine, f"{KDAMONDS}/{each.path}", "0")
+                for each in (slot.pid, slot.probes.count)
             )
-            for name in slots
+            for slot in (Kdamonds()[int(name)] for name in names)
         }
         found = {(int(pid), int(probes)) for pid, probes in texts if pid.isdecimal()} - {(0, 0)}
         if not found:  # a module's kdamond never runs beside others
@@ -136,10 +117,10 @@ class Traced:
         return self._snapshots(self.assembler.finish())
 
     def _snapshots(self, bursts: list[Burst]) -> list[Snapshot]:
-        known = (each for each in bursts if each.pid in self._by_pid)
-        return [self._snapshot(self._by_pid[each.pid], each) for each in known]
+        return [self._snapshot(each) for each in bursts if each.pid in self._by_pid]
 
-    def _snapshot(self, kdamond: Watched, burst: Burst) -> Snapshot:
+    def _snapshot(self, burst: Burst) -> Snapshot:
+        kdamond = self._by_pid[burst.pid]
         intervals = kdamond.intervals
         if burst.sample and intervals.sample:
             aggregation = intervals.aggregation * burst.sample // intervals.sample
@@ -162,16 +143,13 @@ def _bytes(regions: Regions, unit: int) -> Regions:
     """Convert addresses in the kernel's core units to bytes."""
     if unit == 1:
         return regions
-
-    def scaled(addresses: Array) -> Array:
-        found: Array = addresses * addresses.dtype.type(unit)
-        return found
-
-    return replace(regions, start=scaled(regions.start), end=scaled(regions.end))
+    return replace(
+        regions, start=regions.start * np.uint64(unit), end=regions.end * np.uint64(unit)
+    )
 
 
-def _open(machine: Machine, regions: int) -> Events:
-    if machine.name == "live":
+def _open(machine: Machine, regions: int) -> Tracing | EmulatedTracing:
+    if machine.here:
         return Tracing(regions=regions)
     from damonpolicy.emulated.machine import EmulatedMachine
 
@@ -184,9 +162,7 @@ def _open(machine: Machine, regions: int) -> Events:
 
 def possible(machine: Machine) -> bool:
     """Return whether trace events can be watched here."""
-    if machine.name == "live":
-        from damonpolicy.kernel.damon.tracing import available
-
+    if machine.here:
         return available()
     return machine.writable
 
@@ -208,6 +184,6 @@ def look(machine: Machine, kdamonds: Iterable[Kdamond], patience: float = _LATE)
 
 
 def _first(seen: dict[str, Series], found: list[Snapshot]) -> None:
-    for source, begin, end, intervals, regions in found:
-        if source.kdamond not in seen:
-            seen[source.kdamond] = series_of(source, [(begin, end, intervals, regions)])
+    for of, begin, end, intervals, regions in found:
+        if of.kdamond not in seen:
+            seen[of.kdamond] = series_of(of, [(begin, end, intervals, regions)])

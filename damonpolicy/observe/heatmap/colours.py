@@ -20,27 +20,14 @@ OF_TERMINALS: Mapping[str, tuple[int, ...]] = {
 }
 """One colour per level, of the 256 of terminals."""
 
+
+def _mixed(codes: str) -> tuple[str, ...]:
+    return tuple(f"#{code}" for code in codes.split())
+
+
 OF_SCREENS: Mapping[str, tuple[str, ...]] = {
-    "heat": (
-        "#05030f",
-        "#2a0a52",
-        "#63136e",
-        "#a12662",
-        "#d94a41",
-        "#f4831f",
-        "#fbc33c",
-        "#f6f29a",
-    ),
-    "flame": (
-        "#120000",
-        "#5c0000",
-        "#a80800",
-        "#e83800",
-        "#ff7a00",
-        "#ffb000",
-        "#ffdd40",
-        "#fff3a0",
-    ),
-    "grey": ("#101010", "#dcdcdc"),
+    "heat": _mixed("05030f 2a0a52 63136e a12662 d94a41 f4831f fbc33c f6f29a"),
+    "flame": _mixed("120000 5c0000 a80800 e83800 ff7a00 ffb000 ffdd40 fff3a0"),
+    "grey": _mixed("101010 dcdcdc"),
 }
 """Colours at equal steps, mixed in between."""

@@ -29,8 +29,7 @@ def _library() -> str:
     try:
         from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
     except ImportError as error:
-        hint = "`pip install 'damonpolicy[html]'`"
-        raise UsageError("HTML needs plotly", hint=hint) from error
+        raise UsageError("HTML needs plotly", hint="`pip install 'damonpolicy[html]'`") from error
     return re.sub(_ELSEWHERE, "", get_plotlyjs()).replace("</script", "<\\/script")
 
 

@@ -24,9 +24,8 @@ from damonpolicy.observe.heatmap.matrix import Heatmap
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ("FORMS", "save")
+__all__ = ("save",)
 
-FORMS = ("png", "svg", "pdf")
 _SIZE = (9.0, 5.0)
 """Inches of one map."""
 
@@ -96,16 +95,13 @@ def _draw(
     # a name is never a formula
     bar.set_label(f"{shows} ({heatmap.unit})" if heatmap.unit else shows, parse_math=False)
     window = heatmap.window
-    times = time_marks(heatmap, 8, absolute=absolute)
-    places = [
-        (each.at - window.begin) / max(window.end - window.begin, 1) * columns for each in times
-    ]
-    axes.set_xticks(places, [each.text for each in times])
-    bytes_ = address_marks(heatmap, 8, absolute=absolute)
-    places = [
-        (each.at - window.start) / max(window.stop - window.start, 1) * rows for each in bytes_
-    ]
-    axes.set_yticks(places, [each.text for each in bytes_])
+    for marks, low, high, pixels, place_ticks in (
+        (time_marks, window.begin, window.end, columns, axes.set_xticks),
+        (address_marks, window.start, window.stop, rows, axes.set_yticks),
+    ):
+        shown = marks(heatmap, 8, absolute=absolute)
+        places = [(each.at - low) / max(high - low, 1) * pixels for each in shown]
+        place_ticks(places, [each.text for each in shown])
     axes.set_xlabel(time_title(heatmap, absolute=absolute))
     axes.set_ylabel(address_title(heatmap, absolute=absolute))
     axes.set_title(visible(title(heatmap), kept=""), fontsize="medium", parse_math=False)

@@ -17,14 +17,8 @@ import numpy as np
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.observe.heatmap.painting import Rectangles, covered, painted
 from damonpolicy.observe.regions import UNKNOWN, Array, Series
-from damonpolicy.observe.reports.select import part_of
-from damonpolicy.observe.temperature import access_percent as percent_of
-from damonpolicy.observe.temperature import (
-    accesses_per_second,
-    age_us,
-    samples_of_rows,
-    temperature,
-)
+from damonpolicy.observe.reports.select import columns, cut
+from damonpolicy.observe.temperature import accesses_per_second, age_us, samples_of_rows
 
 __all__ = (
     "Area",
@@ -94,8 +88,6 @@ class Value:
 
     kind: str = "accesses"
     probe: int = 0
-    weights: tuple[int, int, int] | None = None
-    """The weights of temperature, if not the source's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,24 +158,16 @@ def with_past(series: Series) -> tuple[int, int]:
     """Return the recorded time, extended by the ages of the first snapshot."""
     begin, end = recorded(series)
     if len(series):
-        ages = series.snapshot(0).age
-        oldest = int(ages.max(initial=0))
+        oldest = int(series.snapshot(0).age.max(initial=0))
         begin -= min(oldest * int(series.aggregation[0]) * 1000, _LONGEST)
     return begin, end
 
 
 def by_target(series: Series) -> list[Series]:
     """Split a series with known targets by target, as addresses of two cannot be compared."""
-    targets = np.unique(series.regions.target)
-    if series.source.target != UNKNOWN or targets.tolist() in ([], [UNKNOWN]):
+    if series.source.target != UNKNOWN or series.targets in ([], [UNKNOWN]):
         return [series]
-    return [
-        replace(
-            series.where(series.regions.target == target),
-            source=replace(series.source, target=int(target)),
-        )
-        for target in targets
-    ]
+    return [series.of_target(target) for target in series.targets]
 
 
 def areas(series: Series) -> list[Area]:
@@ -217,28 +201,7 @@ def hottest(found: Sequence[Area]) -> Area:
 
 def within(series: Series, area: Area) -> Series:
     """Return the regions in an area, cut at its ends."""
-    regions = series.regions
-    start = np.maximum(regions.start, np.uint64(area.start))
-    end = np.minimum(regions.end, np.uint64(area.end))
-    inside = start < end
-    passed = regions.passed
-    if passed is not None:
-        whole = np.maximum(regions.size, 1).astype(np.float64)
-        share = np.where(inside, end - np.minimum(start, end), 0) / whole
-        passed = part_of(passed, share)
-    cut = replace(regions, start=start, end=end, passed=passed)
-    return replace(series, regions=cut).where(inside)
-
-
-def _temperatures(series: Series, weights: tuple[int, int, int] | None) -> Array:
-    regions = series.regions
-    return temperature(
-        regions.size,
-        percent_of(regions.accesses, samples_of_rows(series), as_damo=series.as_damo),
-        regions.age,
-        series.aggregation[series.of_row],
-        weights or series.source.weights,
-    )
+    return cut(series, (area.start, area.end))
 
 
 def sorted_by_temperature(
@@ -251,7 +214,7 @@ def sorted_by_temperature(
 
     Size has no weight unless given, as the axis shows it.
     """
-    heat = _temperatures(series, weights or (0, *series.source.weights[1:]))
+    heat = columns(series, weights or (0, *series.source.weights[1:])).temperature
     order = np.lexsort((-heat if hottest_first else heat, series.of_row))
     regions = series.regions.take(order)
     end = np.cumsum(regions.size, dtype=np.uint64)
@@ -265,7 +228,7 @@ def _heat(series: Series, value: Value) -> Array:
     regions = series.regions
     interval = series.aggregation[series.of_row]
     if value.kind == "temperature":
-        return _temperatures(series, value.weights)
+        return columns(series).temperature
     if value.kind == "percent":
         return regions.accesses * 100.0 / samples_of_rows(series)
     if value.kind == "hits":
@@ -303,14 +266,12 @@ def _positions(values: Array, first: int, last: int, pixels: int) -> Array:
 def _rectangles(series: Series, window: Window, shape: tuple[int, int]) -> Rectangles:
     """Return the rectangle of each row on the picture; rows outside have no size."""
     of_row = series.of_row
-    age = (
-        np.minimum(age_us(series.regions.age, series.aggregation[of_row]), _LONGEST // 1000) * 1000
-    )
-    painted_until = np.concatenate(([np.iinfo(np.int64).min], series.end[:-1]))
-    painted_until = np.maximum.accumulate(painted_until)
-    begin = np.maximum(series.begin[of_row] - age, painted_until[of_row])
+    age = age_us(series.regions.age, series.aggregation[of_row])
+    begin = series.begin[of_row] - np.minimum(age, _LONGEST // 1000) * 1000
+    until = np.concatenate(([np.iinfo(np.int64).min], series.end[:-1]))
+    begin = np.maximum(begin, np.maximum.accumulate(until)[of_row])
     end = np.maximum(series.end[of_row], begin)
-    del age, painted_until
+    del age
     return Rectangles(
         _positions(begin, window.begin, window.end, shape[0]),
         _positions(end, window.begin, window.end, shape[0]),

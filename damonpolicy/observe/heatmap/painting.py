@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.observe.regions import Array
+from damonpolicy.observe.regions import Array, Table
 
 __all__ = ("Rectangles", "covered", "painted")
 
@@ -20,7 +20,7 @@ CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Rectangles:
+class Rectangles(Table):
     """Columns of positions in pixels, as floats: from ``left`` to ``right``, ``low`` to ``high``.
 
     All are within the picture, whose ``shape`` is pixels along the first axis and the second.
@@ -31,15 +31,6 @@ class Rectangles:
     low: Array
     high: Array
     shape: tuple[int, int]
-
-    def __len__(self) -> int:
-        return len(self.left)
-
-    def take(self, which: Array | slice) -> Rectangles:
-        """Return some of the rectangles."""
-        return Rectangles(
-            self.left[which], self.right[which], self.low[which], self.high[which], self.shape
-        )
 
 
 def _steps(first: Array, last: Array) -> list[tuple[Array, Array]]:

@@ -47,7 +47,8 @@ def to_csv(heatmaps: Sequence[Heatmap]) -> Iterator[str]:
     """Write a line for each known pixel, with its edges in ns and bytes; in pieces."""
     yield f"map,begin_ns,end_ns,start,end,{heatmaps[0].unit or heatmaps[0].shows}\n"
     for heatmap in heatmaps:
-        name = _quoted(cell(heatmap.name[:_NAME]))
+        # quoted by RFC 4180: by hand, as the library's writer takes a second
+        name = '"' + cell(heatmap.name[:_NAME]).replace('"', '""') + '"'
         times = [f"{name},{first},{last}," for first, last in pairwise(heatmap.times)]
         addresses = [f"{first},{last}," for first, last in pairwise(heatmap.addresses)]
         for time, row in zip(times, heatmap.values, strict=True):
@@ -57,11 +58,6 @@ def to_csv(heatmaps: Sequence[Heatmap]) -> Iterator[str]:
                 for address, value in zip(addresses, row.tolist(), strict=True)
                 if value == value  # noqa: PLR0124
             )
-
-
-def _quoted(text: str) -> str:
-    """Quote a field by RFC 4180: by hand, as the library's writer takes a second."""
-    return '"' + text.replace('"', '""') + '"'
 
 
 def guide(series: Series) -> dict[str, Any]:

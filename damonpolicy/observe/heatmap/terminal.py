@@ -73,11 +73,8 @@ def drawn(
     for row in range(height - 1, -1, -1):
         lines.append(f"{labels.get(row, ''):>{margin}} |{_cells(found[:, row], palette)}")
     lines += _time_axis(heatmap, width, margin, absolute=absolute)
-    about = (
-        f"up: {address_title(heatmap, absolute=absolute)}",
-        f"right: {time_title(heatmap, absolute=absolute)}",
-    )
-    lines += ["; ".join(about), _legend(heatmap, palette)]
+    up, right = (each(heatmap, absolute=absolute) for each in (address_title, time_title))
+    lines += [f"up: {up}; right: {right}", _legend(heatmap, palette)]
     return "\n".join(line.rstrip(" ") for line in lines) + "\n"
 
 

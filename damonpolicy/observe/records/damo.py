@@ -30,18 +30,18 @@ from damonpolicy.base.atomic import whole_file
 from damonpolicy.base.errors import PolicyInvalid, UsageError
 from damonpolicy.base.recursion import deep
 from damonpolicy.observe.records import damo_text
-from damonpolicy.observe.records.damo_regions import Snapshots, regions_of
-from damonpolicy.observe.records.damo_values import (
+from damonpolicy.observe.records.damo_regions import (
     MICRO,
     Malformed,
-    filters_for_damo,
-    filters_of,
+    Snapshots,
+    filter_for_damo,
+    filter_of,
     number,
+    regions_of,
 )
 from damonpolicy.observe.records.json_stream import JsonStream
 from damonpolicy.observe.records.parquet import source_of
-from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, Source
-from damonpolicy.plan.facts import Target
+from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, offsets_of
 
 __all__ = ("FORMS", "read", "write")
 
@@ -87,7 +87,7 @@ def read(path: str) -> list[Series]:
     raise PolicyInvalid(message, hint=hint, code=code)
 
 
-class TooMuch(ValueError):
+class TooMuch(Exception):
     """A record beyond one of the limits."""
 
 
@@ -119,24 +119,24 @@ def _pieces(path: str) -> Iterator[bytes]:
             raise Malformed("it ends in the middle")
 
 
-def _maybe(value: Any, *units: Any) -> int | None:
-    return None if value is None else number(value, *units)
+def _maybe(value: Any) -> int | None:
+    return None if value is None else number(value)
 
 
 def _records(stream: JsonStream) -> Iterator[tuple[int, Series]]:
     """Yield series, each with the index of our own series that it is part of (-1: none)."""
-    if stream.peek() == "{":  # damo's own next version
-        there = False
-        for key in stream.names():
-            if key == "record_list" and not there:
-                there = True
-                yield from _list(stream)
-            else:
-                stream.skip()
-        if not there:
-            raise Malformed("it is not a list of records")
+    if stream.peek() != "{":
+        yield from _list(stream)
         return
-    yield from _list(stream)
+    there = False
+    for key in stream.names():  # damo's own next version
+        if key == "record_list" and not there:
+            there = True
+            yield from _list(stream)
+        else:
+            stream.skip()
+    if not there:
+        raise Malformed("it is not a list of records")
 
 
 def _list(stream: JsonStream) -> Iterator[tuple[int, Series]]:
@@ -147,8 +147,6 @@ def _list(stream: JsonStream) -> Iterator[tuple[int, Series]]:
             raise Malformed("it is not a list of records")
         try:
             yield _record(stream)
-        except TooMuch:
-            raise
         except KeyError as error:
             raise Malformed(f"record {index}: {error} is missing") from error
         except (ValueError, TypeError, AttributeError, OverflowError) as error:
@@ -217,27 +215,21 @@ def _plain(found: dict[str, Any], snapshots: Snapshots, *, ours: bool) -> Series
         raise TooMuch(f"a scheme has more than {limits.RECORD_FILTERS.most} filters")
     # damo writes 0 for unknown
     kept = scheme is not None or bool(filters) or ours
-    target = found.get("target_id")
-    known = target is not None and number(target) < 1 << 31
     slot = _maybe(found.get("kdamond_idx")) or 0
-    source = Source(
-        "damon_stat" if found.get("data_source") == "damon_stat" else f"slot {slot}",
-        scheme="" if scheme is None else str(number(scheme)),
-        target=number(target) if known else UNKNOWN,
-        slot=slot,
-        scheme_index=_maybe(scheme) or 0,
-        filters=filters_of(filters),
-        tuned=_tuned(found.get("intervals")),
-        # an address of the kernel's, in old versions
-        targets=() if known or target is None else (Target(id=number(target)),),
-        origin="damo",
-    )
     rows = snapshots.rows()
     told = (rows.age >= 0) | (rows.microseconds >= 0)
-    source = replace(source, ageless=bool(len(rows)) and not told.any())
-    offsets = np.concatenate(([0], np.cumsum(snapshots.counts))).astype(np.int64)
+    source = damo_text.source_of(
+        "damon_stat" if found.get("data_source") == "damon_stat" else f"slot {slot}",
+        _maybe(scheme),
+        _maybe(found.get("target_id")),
+        slot=slot,
+        filters=tuple(map(filter_of, filters)),
+        tuned=_tuned(found.get("intervals")),
+        ageless=bool(len(rows)) and not told.any(),
+    )
     begin, end = np.array(snapshots.begin, np.int64), np.array(snapshots.end, np.int64)
-    series = Series(source, begin, end, sample, aggregation, offsets, Regions.of((), (), (), ()))
+    offsets = offsets_of(snapshots.counts)
+    series = Series(source, begin, end, sample, aggregation, offsets, Regions.joined(()))
     series = damo_text.guessed(series, int(rows.samples.max(initial=0)))
     if rows.hits is not None:  # damo has no names for probes
         probes = tuple(str(each) for each in range(rows.hits.shape[1]))
@@ -277,15 +269,11 @@ def _intervals(intervals: Any, snapshots: Snapshots, *, ours: bool) -> tuple[Arr
 
 def _joined(found: list[tuple[int, Series]]) -> list[Series]:
     """Join the records that we split because damo has one for each target."""
-    made: list[Series] = []
+    made = [series for part, series in found if part < 0]
     parts: dict[int, list[Series]] = {}
     for part, series in found:
-        if part < 0:
-            made.append(series)
-        elif part in parts:
-            parts[part].append(series)
-        else:
-            parts[part] = [series]
+        if part >= 0:
+            parts.setdefault(part, []).append(series)
     for own in parts.values():
         first = own[0]
         if any(
@@ -345,7 +333,7 @@ def _record_json(series: Series, part: int, target: int) -> Iterator[str]:
         "intervals": None if source.guessed else _intervals_json(series),
         "scheme_idx": source.scheme_index if source.scheme else None,
         "target_id": None if known == UNKNOWN else known,
-        "scheme_filters": filters_for_damo(source.filters),
+        "scheme_filters": [filter_for_damo(each) for each in source.filters],
         "data_source": "damon_stat" if source.kdamond == "damon_stat" else "unknown",
         _OURS: {
             "part": part,

@@ -1,22 +1,133 @@
-"""Streaming of damo's snapshots into columns, as a file has millions of regions.
+"""Values in damo's form: numbers such as ``94,827,419`` and ``3 m 20 s``, filters, and snapshots.
 
-As Python objects they would take ten times the memory until the whole file is read.
+Plain numbers are accepted too, as by damo itself. Snapshots are read into columns as they come, as
+a file has millions of regions: as Python objects they would take ten times the memory until the
+whole file is read.
 """
 
 from __future__ import annotations
 
+import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.observe.records.damo_values import BYTES, MICRO, NANO, Malformed, number
 from damonpolicy.observe.records.json_stream import JsonStream
-from damonpolicy.observe.regions import Array, Regions, Series
+from damonpolicy.observe.regions import Array, Regions, Series, Table, stacked
+from damonpolicy.observe.temperature import samples_of_rows
+from damonpolicy.plan.facts import Filter
+from damonpolicy.policy.importer.damo_values import SIZES, TIMES
 
-__all__ = ("Rows", "Snapshots", "regions_of")
+__all__ = (
+    "MICRO",
+    "Malformed",
+    "Snapshots",
+    "filter_for_damo",
+    "filter_of",
+    "number",
+    "regions_of",
+)
+
+Kind = dict[str, Fraction]
+"""The value of each unit; the empty one is for bare numbers."""
+
+
+def _times(unit: int) -> Kind:
+    return {"": Fraction(1), **{name: Fraction(each, unit) for name, each in TIMES.items()}}
+
+
+BYTES: Kind = {"": Fraction(1), **{name: Fraction(each) for name, each in SIZES.items()}}
+NANO, MICRO = _times(1), _times(TIMES["us"])
+PLAIN: Kind = {"": Fraction(1), "%": Fraction(1)}
+_LARGEST = (1 << 64) - 1
+_PARTS = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z%]*) ?")
+_LONGEST = 100
+
+
+class Malformed(ValueError):
+    """A value that cannot be read; the text gives the reason."""
+
+
+def number(value: Any, units: Kind = PLAIN, *, least: int = 0) -> int:
+    """Read a number of 64 bits; fractions of the smallest unit are rounded."""
+    # nearly all are one of these two, and a file has millions
+    if type(value) is int and 0 <= value <= _LARGEST:
+        return value
+    if type(value) is str and len(value) < 20 and value.isdecimal() and value.isascii():
+        return int(value)
+    if isinstance(value, str):
+        text = value.replace(",", "").strip()
+        if text.isascii() and text.isdecimal() and len(text) <= 20:
+            value = int(text)
+        elif text == "max":
+            value = _LARGEST
+        else:
+            value = _amount(text, units)
+    if isinstance(value, bool) or not isinstance(value, int | float | Fraction):
+        raise Malformed(f"`{str(value)[:40]}` is not a number")
+    if not least <= value <= _LARGEST:  # neither for text that is not a number
+        raise Malformed(f"`{str(value)[:40]}` is not a number of 64 bits")
+    return round(value)
+
+
+def _amount(text: str, units: Kind) -> Fraction | int:
+    sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text)
+    parts = _PARTS.findall(rest)
+    if not parts or len(text) > _LONGEST or not re.fullmatch(f"(?:{_PARTS.pattern})+", rest):
+        raise Malformed(f"`{text[:40]}` is not a number")
+    unknown = [unit for _, unit in parts if unit not in units]
+    if unknown:
+        raise Malformed(f"`{text[:40]}`: `{unknown[0][:20]}` is not a unit of it")
+    return sign * sum((Fraction(amount) * units[unit] for amount, unit in parts), Fraction(0))
+
+
+def filter_of(each: Mapping[str, Any]) -> Filter:
+    """Read a filter of a scheme."""
+    kind, path, low, high = str(each["filter_type"]), "", 0, 0
+    if kind == "memcg":
+        path = str(each.get("memcg_path", ""))
+    elif kind == "addr":
+        low, high = (number(each["address_range"][name], BYTES) for name in ("start", "end"))
+    elif kind == "target":
+        low = number(each["damon_target_idx"])
+    elif kind == "hugepage_size":
+        low, high = (number(end, BYTES) for end in each["hugepage_size"])
+    elif kind == "probe_hits_wsum":
+        low, high = (number(end) for end in each["probe_hits_wsum_range"])
+    allow = each.get("allow", each.get("filter_pass", False))  # its name until damo 2.7
+    return Filter(kind, _truth(each["matching"]), _truth(allow), path, low, high)
+
+
+def filter_for_damo(each: Filter) -> dict[str, Any]:
+    """Return a filter in damo's form."""
+    ends = [str(each.low), str(each.high)]
+    made: dict[str, Any] = {
+        "filter_type": each.type,
+        "matching": each.matching,
+        "allow": each.allow,
+        "memcg_path": each.path,
+        "address_range": None,
+        "damon_target_idx": str(each.low) if each.type == "target" else None,
+        "hugepage_size": ends if each.type == "hugepage_size" else None,
+    }
+    if each.type == "addr":
+        made["address_range"] = {"start": ends[0], "end": ends[1]}
+    elif each.type == "probe_hits_wsum":
+        made["probe_hits_wsum_range"] = ends
+    return made
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool | str) or str(value).lower() not in _TRUTHS:
+        raise Malformed(f"`{str(value)[:40]}` is neither true nor false")
+    return _TRUTHS[str(value).lower()]
+
+
+_TRUTHS = {"true": True, "yes": True, "y": True, "false": False, "no": False, "n": False}
 
 _NONE = -2
 """The placeholder for unknown values; -1 is damo's for something that is not a region."""
@@ -26,7 +137,7 @@ _LEAST_NANOSECONDS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(Table):
     """Regions: accesses and ages in either unit, -2 where unknown."""
 
     start: Array
@@ -37,9 +148,6 @@ class Rows:
     microseconds: Array
     passed: Array | None
     hits: Array | None
-
-    def __len__(self) -> int:
-        return len(self.start)
 
 
 class Snapshots:
@@ -109,23 +217,7 @@ class Snapshots:
         if not self._parts:
             return _any([])
         parts, self._parts = self._parts, []
-        passed = [each.passed for each in parts if each.passed is not None]
-        hits = [each.hits for each in parts if each.hits is not None]
-        alike = len(hits) == len(parts) and len({each.shape[1] for each in hits}) == 1
-
-        def whole(name: str) -> Array:
-            return np.concatenate([getattr(each, name) for each in parts])
-
-        return Rows(
-            whole("start"),
-            whole("end"),
-            whole("samples"),
-            whole("percent"),
-            whole("age"),
-            whole("microseconds"),
-            np.concatenate(passed) if len(passed) == len(parts) else None,
-            np.concatenate(hits) if alike else None,
-        )
+        return stacked(parts)
 
 
 def _tuned(value: Any) -> int:
@@ -151,17 +243,12 @@ def _usual(rows: list[dict[str, Any]]) -> Rows:
         unknown,
         np.array([int(each["age"]["aggr_intervals"].replace(",", "")) for each in rows], np.int64),
         unknown,
-        *_more(
-            [each.get("sz_filter_passed") for each in rows],
-            [each.get("probe_hits") for each in rows],
-        ),
+        *_more(rows),
     )
 
 
-def _any(rows: Any) -> Rows:
+def _any(rows: list[dict[str, Any]]) -> Rows:
     """Read the form of any version, number by number."""
-    if not isinstance(rows, list):
-        raise Malformed("`regions` is not a list")
     accesses = [each["nr_accesses"] for each in rows]
     ages = [each.get("age") or {} for each in rows]
     least = -1 << 63
@@ -177,15 +264,14 @@ def _any(rows: Any) -> Rows:
         column([each.get("percent") for each in accesses], least=0),
         column([each.get("aggr_intervals") for each in ages]),
         np.maximum(column([each.get("usec") for each in ages], MICRO, least=least), _NONE),
-        *_more(
-            [each.get("sz_filter_passed") for each in rows],
-            [each.get("probe_hits") for each in rows],
-        ),
+        *_more(rows),
     )
 
 
-def _more(passed: list[Any], hits: list[Any]) -> tuple[Array | None, Array | None]:
+def _more(rows: list[dict[str, Any]]) -> tuple[Array | None, Array | None]:
     """Return passed bytes and hits of probes; None if some regions lack them."""
+    passed = [each.get("sz_filter_passed") for each in rows]
+    hits: list[Any] = [each.get("probe_hits") for each in rows]
     sizes = None
     if all(each is not None for each in passed):
         sizes = np.array([number(each, BYTES) for each in passed], np.uint64)
@@ -209,10 +295,8 @@ def regions_of(rows: Rows, series: Series, target: int, *, kept: bool) -> Region
     counted = rows.samples != _NONE
     if (~counted & (rows.percent == _NONE)).any():
         raise Malformed("a region without accesses")
-    counts = np.diff(series.offsets)
-    samples = np.maximum(series.aggregation // np.maximum(series.sample, 1), 1)
-    percent = np.maximum(rows.percent, 0) * np.repeat(samples, counts) // 100
-    aggregation = np.repeat(np.maximum(series.aggregation, 1), counts)
+    percent = np.maximum(rows.percent, 0) * samples_of_rows(series) // 100
+    aggregation = np.maximum(series.aggregation, 1)[series.of_row]
     lasted = np.maximum(rows.microseconds, 0) // aggregation
     passed = rows.passed
     return Regions(

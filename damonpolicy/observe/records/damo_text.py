@@ -10,15 +10,16 @@ import codecs
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
 from damonpolicy.observe.collect.trace import NO_TARGET, Events, Runs, lost, parse
-from damonpolicy.observe.records.damo_values import Malformed
-from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, Source
+from damonpolicy.observe.records.damo_regions import Malformed
+from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, Source, offsets_of, stacked
 from damonpolicy.plan.facts import Target
 
-__all__ = ("by_target", "guessed", "lines", "read")
+__all__ = ("by_target", "guessed", "lines", "read", "source_of")
 
 _LONGEST_LINE = 1 << 16
 
@@ -66,7 +67,7 @@ def _events(pieces: Iterable[bytes]) -> Events:
         gap += lost(whole)
         if len(found):
             parts.append(found)
-    return Events.joined(parts) if parts else parse("")
+    return stacked(parts) if parts else parse("")
 
 
 def _series(runs: Runs, chosen: Array, pid: int, scheme: int, target: int) -> Series:
@@ -74,16 +75,10 @@ def _series(runs: Runs, chosen: Array, pid: int, scheme: int, target: int) -> Se
     ends = runs.events.time[firsts]
     if (ends[1:] < ends[:-1]).any():
         raise Malformed("its lines are not in the order of time")
-    scheme = -1 if scheme >> 63 else scheme
-    known = target < 1 << 31
-    source = Source(
+    source = source_of(
         f"pid {pid}" if pid else "slot 0",
-        scheme="" if scheme < 0 else str(scheme),
-        target=target if known else UNKNOWN,
-        scheme_index=max(scheme, 0),
-        # an address of the kernel's, in old versions
-        targets=() if known or target == NO_TARGET else (Target(id=target),),
-        origin="damo",
+        None if scheme >> 63 else scheme,
+        None if target == NO_TARGET else target,
     )
     rows = [np.arange(runs.first[run], runs.last[run]) for run in chosen]
     events = runs.events.take(np.concatenate(rows) if rows else np.empty(0, np.int64))
@@ -102,10 +97,24 @@ def _series(runs: Runs, chosen: Array, pid: int, scheme: int, target: int) -> Se
         ends[real],
         sample[real],
         np.zeros(int(real.sum()), np.int64),
-        np.concatenate(([0], np.cumsum(lengths[real]))).astype(np.int64),
+        offsets_of(lengths[real]),
         regions,
     )
     return guessed(series, int(regions.accesses.max(initial=0)))
+
+
+def source_of(kdamond: str, scheme: int | None, target: int | None, **more: Any) -> Source:
+    """Return a source as damo knows it; a large target is an address of the kernel's."""
+    known = target is not None and target < 1 << 31
+    return Source(
+        kdamond,
+        scheme="" if scheme is None else str(scheme),
+        target=target if target is not None and known else UNKNOWN,
+        scheme_index=scheme or 0,
+        targets=() if known or target is None else (Target(id=target),),
+        origin="damo",
+        **more,
+    )
 
 
 def _begins(ends: Array) -> Array:
@@ -142,7 +151,7 @@ def guessed(series: Series, most: int) -> Series:
 
 def by_target(series: Series) -> list[tuple[int, Series]]:
     """Split a series by target; a series of one target stays as it is."""
-    found = np.unique(series.regions.target).tolist() or [UNKNOWN]
+    found = series.targets or [UNKNOWN]
     if len(found) == 1:
         return [(found[0], series)]
     return [(target, series.where(series.regions.target == target)) for target in found]

@@ -81,6 +81,13 @@ class JsonStream:
         self._at += 1
         return char
 
+    def _enter(self, brackets: str) -> bool:
+        """Go into an object or a list; return whether there is something in it."""
+        self._expect(brackets[0])
+        empty = self.peek() == brackets[1]
+        self._at += empty
+        return not empty
+
     def end(self) -> None:
         """Refuse anything after the document."""
         if self.peek():
@@ -95,7 +102,8 @@ class JsonStream:
         except json.JSONDecodeError as error:
             if len(self._text) - self._at >= self._window:
                 raise ValueError(f"a value is longer than {self._window:,} characters") from error
-            raise ValueError(_plainly(error)) from error
+            # without its position, which is meaningless, as it is one in a window
+            raise ValueError(error.msg[:1].lower() + error.msg[1:]) from error
         if at - self._at > self._window:
             raise ValueError(f"a value is longer than {self._window:,} characters")
         self._at = at
@@ -103,44 +111,32 @@ class JsonStream:
 
     def names(self) -> Iterator[str]:
         """Yield the keys of an object; the value of each is taken before the next."""
-        self._expect("{")
-        if self.peek() == "}":
-            self._at += 1
-            return
-        while True:
+        more = self._enter("{}")
+        while more:
             if self.peek() != '"':
                 raise ValueError("a key is expected")
             key: str = self.value()
             self._expect(":")
             yield key
-            if self._expect(",}") == "}":
-                return
+            more = self._expect(",}") == ","
 
     def items(self) -> Iterator[None]:
         """Iterate over a list of large values; each is taken before the next."""
-        self._expect("[")
-        if self.peek() == "]":
-            self._at += 1
-            return
-        while True:
+        more = self._enter("[]")
+        while more:
             yield
-            if self._expect(",]") == "]":
-                return
+            more = self._expect(",]") == ","
 
     def batches(self) -> Iterator[list[Any] | None]:
         """Yield the items of a list in batches.
 
         None is an item that does not fit into a window, to be taken before the next.
         """
-        self._expect("[")
-        if self.peek() == "]":
-            self._at += 1
-            return
-        while True:
+        more = self._enter("[]")
+        while more:
             items, last = self._some()
             yield items or None
-            if last or (not items and self._expect(",]") == "]"):
-                return
+            more = not last and (bool(items) or self._expect(",]") == ",")
 
     def _some(self) -> tuple[list[Any], bool]:
         """Decode a batch of a list's items, up to one that does not fit; return whether it ended."""
@@ -194,24 +190,15 @@ def _after_space(text: str, at: int) -> int:
     return found.end() if found else at
 
 
-def _plainly(error: json.JSONDecodeError) -> str:
-    """Return the error without its position, which is meaningless, as it is one in a window."""
-    return error.msg[:1].lower() + error.msg[1:]
-
-
-def _codes(text: str) -> Array:
-    if text.isascii():
-        return np.frombuffer(text.encode("ascii"), np.uint8)
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-
-
 def _levels(text: str, depth: int, *, inside: bool) -> tuple[Array, Array, bool]:
     """Return, after each character, the number of open brackets and whether it is in a text.
 
     ``depth`` and ``inside`` are so before the first; the last of the result is so after the last.
     """
-    codes = _codes(_ESCAPED.sub("__", text) if "\\" in text else text)
-    steps = _STEPS[codes] if codes.dtype == np.uint8 else _STEPS[np.minimum(codes, 255)]
+    text = _ESCAPED.sub("__", text) if "\\" in text else text
+    form, kind = ("ascii", np.uint8) if text.isascii() else ("utf-32-le", np.uint32)
+    codes = np.frombuffer(text.encode(form, "surrogatepass"), kind)
+    steps = _STEPS[np.minimum(codes, 255)]
     if inside or '"' in text:
         within = (np.cumsum(codes == _QUOTE, dtype=np.int32) + inside) & 1 == 1
         steps[within] = 0

@@ -39,15 +39,7 @@ from damonpolicy.base.atomic import WholeFile, whole_file
 from damonpolicy.base.errors import UsageError
 from damonpolicy.observe.records.checksum import seal
 from damonpolicy.observe.records.sink import Sink
-from damonpolicy.observe.regions import (
-    UNKNOWN,
-    Array,
-    Intervals,
-    Regions,
-    Series,
-    Source,
-    series_of,
-)
+from damonpolicy.observe.regions import UNKNOWN, Array, Series, Source, series_of
 from damonpolicy.plan.facts import Accesses, Filter, Target
 
 __all__ = ("MAGIC", "SOURCES", "VERSION", "Writer", "arrow", "schema", "source_of", "write")
@@ -268,12 +260,10 @@ class Writer(Sink):
 
     def __init__(self, path: str, *, limit_bytes: int = 0, keep: int | None = None) -> None:
         arrow()
-        super().__init__(path, keep)
-        self._limit = limit_bytes
+        super().__init__(path, limit_bytes=limit_bytes, keep=keep)
         self._group = min(_GROUP_ROWS, max(limit_bytes // 64, 1)) if limit_bytes else _GROUP_ROWS
-        self._sources: dict[Source, int] = {}
-        self._next: dict[Source, int] = {}
-        self._waiting: dict[Source, list[tuple[int, int, Intervals, Regions]]] = {}
+        self._sources: dict[Source, tuple[int, int]] = {}
+        """The number of each series, and that of its next snapshot."""
         self._rows_waiting = 0
         self._made: WholeFile | None = None
         self._content: Any = None
@@ -283,15 +273,8 @@ class Writer(Sink):
         """The bytes of the current file, without buffered data."""
         return self._made.file.tell() if self._made else 0
 
-    def add(
-        self, source: Source, begin: int, end: int, intervals: Intervals, regions: Regions
-    ) -> None:
-        self._sources.setdefault(source, len(self._sources))
-        self._waiting.setdefault(source, []).append((begin, end, intervals, regions))
-        rows = max(len(regions), 1)
-        self.snapshots += 1
-        self.rows += len(regions)
-        self._rows_waiting += rows
+    def _grown(self, rows: int) -> None:
+        self._rows_waiting += max(rows, 1)
         if self._rows_waiting >= self._group:
             self._flush()
             if self._limit and self.size >= self._limit:
@@ -321,9 +304,9 @@ class Writer(Sink):
             self._content = _opened(self._made.file)
         tables = []
         for source, snapshots in self._waiting.items():
-            first = self._next.get(source, 0)
-            tables.append(_table(series_of(source, snapshots), self._sources[source], first))
-            self._next[source] = first + len(snapshots)
+            number, first = self._sources.setdefault(source, (len(self._sources), 0))
+            tables.append(_table(series_of(source, snapshots), number, first))
+            self._sources[source] = (number, first + len(snapshots))
         self._waiting.clear()
         self._rows_waiting = 0
         self._content.write_table(arrow().concat_tables(tables).unify_dictionaries())

@@ -23,7 +23,7 @@ from damonpolicy.base import limits
 from damonpolicy.base.errors import PolicyInvalid
 from damonpolicy.observe.records.checksum import Damaged, verified
 from damonpolicy.observe.records.parquet import SOURCES, VERSION, arrow, schema, source_of
-from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, Source
+from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series, Source, offsets_of
 
 __all__ = ("child", "read")
 
@@ -41,10 +41,6 @@ _COLUMNS = ("begin", "end", "sample", "aggregation", "offsets")
 _OF_REGIONS = ("start", "end", "accesses", "age", "target", "passed", "hits")
 
 
-class _TooMuch(ValueError):
-    """A record beyond one of the limits."""
-
-
 def read(path: str) -> list[Series]:
     """Read a record.
 
@@ -57,8 +53,6 @@ def read(path: str) -> list[Series]:
         return _read(path) if verified(path) else _apart(path)
     except Damaged as error:
         code, reason, hint = "DP0366", str(error), "take another copy of it"
-    except _TooMuch as error:
-        code, reason = limits.RECORD.code, str(error)
     except _Unread as error:
         code, reason = error.code, str(error)
     raise PolicyInvalid(f"`{path}` cannot be read as a record: {reason}", hint=hint, code=code)
@@ -86,13 +80,11 @@ def _read(path: str, *, threads: bool = True) -> list[Series]:
             _refuse_bombs(file.metadata, os.path.getsize(path))
             sources = [source_of(each) for each in json.loads(found[SOURCES])]
             if len(sources) > limits.RECORD_SERIES.most:
-                raise _TooMuch(f"{len(sources)} series are too many")
+                raise _Unread(f"{len(sources)} series are too many", limits.RECORD.code)
             names = [each.name for each in schema() if each.name not in ("kdamond", "scheme")]
             table = file.read(columns=names, use_threads=threads)
         kept = [each for each in schema() if each.name in names]
         return _series(table.cast(pa.schema(kept)), sources)
-    except _TooMuch:
-        raise
     except MemoryError as error:
         raise _Unread("there is not enough memory for it", limits.RECORD_MEMORY.code) from error
     # any error that a damaged file causes in pyarrow and numpy
@@ -106,10 +98,12 @@ def _read(path: str, *, threads: bool = True) -> list[Series]:
 def _refuse_bombs(content: Any, size: int) -> None:
     """Refuse decompression bombs: a few bytes can stand for any number of equal rows."""
     if content.num_row_groups > _MOST_GROUPS or content.num_columns > _MOST_COLUMNS:
-        raise _TooMuch(f"{content.num_row_groups} groups of {content.num_columns} columns")
+        raise _Unread(
+            f"{content.num_row_groups} groups of {content.num_columns} columns", limits.RECORD.code
+        )
     most = min(max(size * _ROWS_A_BYTE, limits.RECORD_ROWS_SMALL.most), limits.RECORD_ROWS.most)
     if content.num_rows > most:
-        raise _TooMuch(f"{content.num_rows} rows are too many")
+        raise _Unread(f"{content.num_rows} rows are too many", limits.RECORD.code)
     unpacked = 0
     for index in range(content.num_row_groups):
         group = content.row_group(index)
@@ -117,9 +111,9 @@ def _refuse_bombs(content: Any, size: int) -> None:
             column = group.column(number)
             unpacked += column.total_uncompressed_size
             if column.num_values > most * _MOST_PROBES:
-                raise _TooMuch(f"{column.num_values} hits are too many")
+                raise _Unread(f"{column.num_values} hits are too many", limits.RECORD.code)
     if unpacked > limits.RECORD.most:
-        raise _TooMuch(f"it unpacks to {unpacked >> 20} MiB")
+        raise _Unread(f"it unpacks to {unpacked >> 20} MiB", limits.RECORD.code)
 
 
 def _apart(path: str) -> list[Series]:
@@ -159,8 +153,6 @@ def child() -> None:
     with open(descriptor, "wb") as file:
         try:
             _hand_over(_read(path, threads=False), file)
-        except _TooMuch as error:
-            file.write(json.dumps({"much": str(error)}).encode() + b"\n")
         except _Unread as error:
             file.write(json.dumps({"reason": str(error), "code": error.code}).encode() + b"\n")
 
@@ -181,8 +173,6 @@ def _hand_over(series: list[Series], file: IO[bytes]) -> None:
 
 def _received(file: IO[bytes]) -> list[Series]:
     head = json.loads(file.readline())
-    if "much" in head:
-        raise _TooMuch(head["much"])
     if "reason" in head:
         raise _Unread(head["reason"], head["code"])
 
@@ -248,7 +238,7 @@ def _one(table: Any, source: Source) -> Series:
         first["end_time"].cast(pa.int64()).to_numpy(),
         first["sample_us"].to_numpy(),
         first["aggregation_us"].to_numpy(),
-        np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
+        offsets_of(counts),
         regions,
     )
 

@@ -17,10 +17,12 @@ class Sink(ABC):
     The newest ``keep`` files are left, all by default.
     """
 
-    def __init__(self, path: str, keep: int | None) -> None:
+    def __init__(self, path: str, *, limit_bytes: int = 0, keep: int | None = None) -> None:
         self.rotation = Rotation(path, keep)
+        self._limit = limit_bytes
         self.snapshots = 0
         self.rows = 0
+        self._waiting: dict[Source, list[tuple[int, int, Intervals, Regions]]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -43,11 +45,18 @@ class Sink(ABC):
         """How much there is in files that are still there, or in the making."""
         return self.taken.without(self.rotation.discarded)
 
-    @abstractmethod
     def add(
         self, source: Source, begin: int, end: int, intervals: Intervals, regions: Regions
     ) -> None:
         """Add a snapshot; ``begin`` and ``end`` are nanoseconds since the epoch."""
+        self._waiting.setdefault(source, []).append((begin, end, intervals, regions))
+        self.snapshots += 1
+        self.rows += len(regions)
+        self._grown(len(regions))
+
+    @abstractmethod
+    def _grown(self, rows: int) -> None:
+        """Write what waits if it is much, now that a snapshot of so many regions has come."""
 
     @abstractmethod
     def finish(self) -> None:

@@ -13,10 +13,9 @@ import numpy as np
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.observe.regions import Array
 
-__all__ = ("BINS", "PERCENTILES", "Bin", "histogram", "percentiles")
+__all__ = ("BINS", "Bin", "histogram", "percentiles")
 
 BINS = 10
-PERCENTILES = (0, 1, 25, 50, 75, 99, 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +37,8 @@ class Bin:
         }  # fmt: skip
 
 
-def edges(
-    values: Array, *, log: bool = False, ranges: Sequence[tuple[int, int]] = ()
-) -> list[tuple[int, int]]:
-    """Return the bounds of the bins for some values: equally wide, doubling, or given ones."""
-    if ranges:
-        return list(ranges)
+def _edges(values: Array, *, log: bool) -> list[tuple[int, int]]:
+    """Return the bounds of bins for some values: equally wide, or doubling."""
     if not len(values):
         return []
     least, most = int(values.min()), int(values.max())
@@ -71,16 +66,14 @@ def histogram(
     ``cumulative``, a bin has everything below its upper end.
     """
     found = []
-    for low, high in edges(values, log=log, ranges=ranges):
+    for low, high in ranges or _edges(values, log=log):
         inside = values < high if cumulative else (values >= low) & (values < high)
         of_them = None if passed is None else int(passed[inside].sum())
         found.append(Bin(None if cumulative else low, high, int(size[inside].sum()), of_them))
     return found
 
 
-def percentiles(
-    values: Array, size: Array, wanted: Sequence[float] = PERCENTILES
-) -> list[tuple[float, int]]:
+def percentiles(values: Array, size: Array, wanted: Sequence[float]) -> list[tuple[float, int]]:
     """Return the value of each percentile of the bytes.
 
     Regions are sorted by value; each sets the percentiles that the bytes up to it reach.

@@ -13,7 +13,7 @@ import numpy as np
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import UnitError, read_cpulist
 from damonpolicy.kernel.system.memory import Range
-from damonpolicy.observe.collect.merge_sources import Seen, in_ranges, rounds, seen
+from damonpolicy.observe.collect.merge import Seen, in_ranges, rounds, seen
 from damonpolicy.observe.regions import Array, Series
 from damonpolicy.plan.facts import Accesses
 
@@ -122,15 +122,12 @@ def matrices(
         inside = len(home) == 1 and set(which) <= set(cpus[home[0]])
         names = tuple(dict.fromkeys(each.source.kdamond for each in held))
         rows.setdefault(counts, []).append(Touch(which, home[0] if inside else None, names, rates))
-    return [_matrix(counts, found, ram) for counts, found in rows.items()]
-
-
-def _matrix(counts: str, rows: Sequence[Touch], ram: Mapping[int, Sequence[Range]]) -> Matrix:
-    nodes: list[Node] = [*sorted(ram)]
-    if any(row.rates.get(None) for row in rows):
-        nodes.append(None)
-    by_node = sorted(rows, key=lambda row: (row.node is None, row.node or 0, row.cpus))
-    return Matrix(counts, tuple(nodes), tuple(by_node))
+    found = []
+    for counts, touches in rows.items():
+        outside = [None] if any(row.rates.get(None) for row in touches) else []
+        touches.sort(key=lambda row: (row.node is None, row.node or 0, row.cpus))
+        found.append(Matrix(counts, (*sorted(ram), *outside), tuple(touches)))
+    return found
 
 
 def placement(

@@ -7,7 +7,7 @@ last snapshot; rates are the mean of all snapshots, weighted by their time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -15,10 +15,9 @@ import numpy as np
 
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.system.processes import Process
-from damonpolicy.observe.collect.merge_sources import (
+from damonpolicy.observe.collect.merge import (
     counted,
     known_target,
-    of_target,
     only_cgroups,
     process_of,
     rounds,
@@ -78,32 +77,24 @@ class Row:
     snapshots: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A series of one holder; ``space`` is equal for those with the same addresses."""
-
-    series: Series
-    space: tuple[str, int]
-
-
 def rank(series: Sequence[Series], of: Of, idle_for: int, lookup: Lookup) -> list[Row]:
     """Return a row for each holder, in no order; ``idle_for`` is in microseconds.
 
     Bytes that several schemes saw count once. With page filters, only passed bytes count.
     """
-    groups: dict[Holder, list[_Piece]] = {}
-    for each in series:
-        for holder, piece in _pieces(known_target(each), of, lookup):
-            groups.setdefault(holder, []).append(piece)
-    return [_row(holder, pieces, idle_for) for holder, pieces in groups.items()]
+    groups: dict[Holder, dict[tuple[str, int], list[Series]]] = {}
+    for each in map(known_target, series):
+        # -1 stays if several are possible
+        for target in each.targets or [each.source.target]:
+            part = each.of_target(target)
+            spaces = groups.setdefault(_holder(part, of, lookup), {})
+            spaces.setdefault(_space(part.source), []).append(part)
+    return [_row(holder, spaces.values(), idle_for) for holder, spaces in groups.items()]
 
 
-def _row(holder: Holder, pieces: Sequence[_Piece], idle_for: int) -> Row:
-    spaces: dict[tuple[str, int], list[Series]] = {}
-    for piece in pieces:
-        spaces.setdefault(piece.space, []).append(piece.series)
+def _row(holder: Holder, spaces: Iterable[Sequence[Series]], idle_for: int) -> Row:
     total, idle, rate, heat, snapshots = 0, 0, 0.0, 0.0, 0
-    for held in spaces.values():
+    for held in spaces:
         last = next(rounds(held), None)
         if last is None:
             continue
@@ -134,31 +125,6 @@ def mean_rate(series: Sequence[Series]) -> float:
     return moved / max(spent, 1)
 
 
-def _pieces(series: Series, of: Of, lookup: Lookup) -> Iterator[tuple[Holder, _Piece]]:
-    source = series.source
-    counts = source.accesses.kind
-    if of == "kdamonds":
-        for target in _targets(series):
-            part = of_target(series, target)
-            yield Holder(source.kdamond, counts=counts), _Piece(part, _space(part.source))
-        return
-    if of == "cgroups" and any(each.type == "memcg" for each in source.filters):
-        holder = _by_filter(series, counts)
-        for target in _targets(series):
-            part = of_target(series, target)
-            yield holder, _Piece(part, _space(part.source))
-        return
-    for target in _targets(series):
-        part = of_target(series, target)
-        place = _Piece(part, _space(part.source))
-        yield _holder(part.source, of, counts, lookup), place
-
-
-def _targets(series: Series) -> list[int]:
-    """Return the targets of a series' regions; -1 stays if several are possible."""
-    return [int(each) for each in np.unique(series.regions.target)] or [series.source.target]
-
-
 def _space(source: Source) -> tuple[str, int]:
     """Return the address space: physical memory, a process, or a target."""
     if source.ops == "paddr":
@@ -167,7 +133,12 @@ def _space(source: Source) -> tuple[str, int]:
     return ("pid", process[0]) if process else (source.kdamond, source.target)
 
 
-def _holder(source: Source, of: Of, counts: str, lookup: Lookup) -> Holder:
+def _holder(series: Series, of: Of, lookup: Lookup) -> Holder:
+    source, counts = series.source, series.source.accesses.kind
+    if of == "kdamonds":
+        return Holder(source.kdamond, counts=counts)
+    if of == "cgroups" and any(each.type == "memcg" for each in source.filters):
+        return _by_filter(series, counts)
     unknown = Holder(counts=counts, kdamond=source.kdamond if of == "targets" else "")
     if source.target == UNKNOWN:
         return replace(unknown, unknown="the kernel does not tell of which target")

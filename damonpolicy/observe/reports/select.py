@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.base.units import UnitError
-from damonpolicy.observe.regions import Array, Regions, Series
+from damonpolicy.base.units import (
+    UnitError,
+    read_address,
+    read_bytes,
+    read_duration,
+    read_percent,
+    read_temperature,
+)
+from damonpolicy.observe.regions import Array, Series, Table
 from damonpolicy.observe.temperature import (
     Weights,
     access_percent,
@@ -19,34 +26,41 @@ from damonpolicy.observe.temperature import (
     temperature,
 )
 
-__all__ = ("Bounds", "Columns", "Wanted", "columns", "part_of", "read_range", "selected")
+__all__ = (
+    "READERS",
+    "Bounds",
+    "Columns",
+    "Wanted",
+    "columns",
+    "cut",
+    "in_order",
+    "read_range",
+    "selected",
+)
 
 Bounds: TypeAlias = tuple[float, float]
 """The least and the most, inclusive."""
 
+Wanted: TypeAlias = dict[str, Bounds]
+"""Bounds on regions, by name.
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Bounds on regions; None is no bound.
+``size`` in bytes, ``access_rate`` in percent, ``age`` in microseconds; of ``address`` the end is the
+first byte that no longer belongs to it. Regions are cut to it.
+"""
 
-    ``size`` in bytes, ``access_rate`` in percent, ``age`` in microseconds; of ``address`` the end
-    is the first byte that no longer belongs to it. Regions are cut to it.
-    """
-
-    size: Bounds | None = None
-    access_rate: Bounds | None = None
-    age: Bounds | None = None
-    address: Bounds | None = None
-    temperature: Bounds | None = None
-
-    @property
-    def all(self) -> bool:
-        """Whether there is no bound."""
-        return self == Wanted()
+READERS: Mapping[str, Callable[[str], Any]] = {
+    "size": read_bytes,
+    "access_rate": lambda text: read_percent(text) * 100,
+    "age": read_duration,
+    "address": read_address,
+    "temperature": read_temperature,
+}
+"""Readers of one bound of `Wanted`."""
+_NAMED = {"access_rate": "percent"}
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class Columns(Table):
     """Columns derived from those of a series, one value per row.
 
     ``percent`` is the access rate as `access_percent` has it, ``age`` in microseconds, ``aggregation`` the
@@ -71,26 +85,21 @@ def columns(series: Series, weights: Weights | None = None) -> Columns:
     return Columns(regions.size, percent, age_us(regions.age, aggregation), aggregation, heat)
 
 
-def selected(series: Series, wanted: Wanted, weights: Weights | None = None) -> Series:
+def selected(series: Series, wanted: Wanted) -> Series:
     """Return the rows within all bounds; snapshots stay, even without regions."""
-    if wanted.all:
+    if not wanted:
         return series
-    if wanted.address is not None:
-        series = _cut(series, wanted.address)
-    found = columns(series, weights)
+    if "address" in wanted:
+        series = cut(series, wanted["address"])
+    found = columns(series)
     rows = np.ones(len(series.regions), dtype=bool)
-    for bounds, values in (
-        (wanted.size, found.size),
-        (wanted.access_rate, found.percent),
-        (wanted.age, found.age),
-        (wanted.temperature, found.temperature),
-    ):
-        if bounds is not None:
-            rows &= (values >= bounds[0]) & (values <= bounds[1])
+    for name in wanted.keys() - {"address"}:
+        (low, high), value = wanted[name], getattr(found, _NAMED.get(name, name))
+        rows &= (value >= low) & (value <= high)
     return series.where(rows)
 
 
-def _cut(series: Series, bounds: Bounds) -> Series:
+def cut(series: Series, bounds: Bounds) -> Series:
     """Return the rows that overlap an address range, cut to it.
 
     The passed bytes of a piece are unknown, and assumed to be the same share as of the whole.
@@ -102,18 +111,18 @@ def _cut(series: Series, bounds: Bounds) -> Series:
     passed = regions.passed
     if passed is not None:
         share = (end - start) / np.maximum(regions.size, 1)
-        passed = part_of(passed, share)
-    cut: Regions = replace(regions, start=start, end=end, passed=passed)
-    return replace(series, regions=cut)
+        passed = (np.minimum(passed, np.uint64(1 << 63)) * share).astype(np.uint64)
+    return replace(series, regions=replace(regions, start=start, end=end, passed=passed))
 
 
-def part_of(passed: Array, share: Array) -> Array:
-    """Return a share, from 0 to 1, of bytes, at most 2^63."""
-    found: Array = (np.minimum(passed, np.uint64(1 << 63)) * share).astype(np.uint64)
-    return found
+def in_order(keys: Array, *, descending: bool) -> Array:
+    """Return the indexes of keys in order; the sort is stable in either direction."""
+    if not descending:
+        return np.argsort(keys, kind="stable")
+    return len(keys) - 1 - np.argsort(keys[::-1], kind="stable")[::-1]
 
 
-def read_range(text: str, read: Callable[[str], Any], most: float = float("inf")) -> Bounds:
+def read_range(text: str, read: Callable[[str], Any]) -> Bounds:
     """Read ``LOW..HIGH``, or ``LOW-HIGH`` if neither is negative.
 
     Either may be missing, and a single value is both. ``read`` reads one value. Raises UnitError.
@@ -121,7 +130,7 @@ def read_range(text: str, read: Callable[[str], Any], most: float = float("inf")
     separator = ".." if ".." in text else "-"
     first, found, last = text.partition(separator)
     low = float(read(first.strip())) if first.strip() else float("-inf")
-    high = float(read(last.strip())) if last.strip() else most
+    high = float(read(last.strip())) if last.strip() else float("inf")
     if not found:
         high = low
     if low > high:

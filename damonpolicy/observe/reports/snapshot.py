@@ -10,11 +10,17 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.observe.collect.merge_schemes import together
-from damonpolicy.observe.regions import UNKNOWN, Array, Intervals, Regions, Series, Source
-from damonpolicy.observe.reports.order import in_order
-from damonpolicy.observe.reports.select import Columns, columns
-from damonpolicy.observe.temperature import Weights, bandwidth, idle_us, plain, working_set
+from damonpolicy.observe.collect.merge import together
+from damonpolicy.observe.regions import (
+    UNKNOWN,
+    Array,
+    Intervals,
+    Regions,
+    Series,
+    Source,
+)
+from damonpolicy.observe.reports.select import Columns, columns, in_order
+from damonpolicy.observe.temperature import bandwidth, idle_us, plain, working_set
 
 __all__ = ("KEYS", "Grouping", "View", "grouped", "merged", "view")
 
@@ -44,14 +50,13 @@ class View:
         """Bytes that passed the scheme's page filters; None if unknown."""
         return None if self.regions.passed is None else int(self.regions.passed.sum())
 
-    def totals(self, least: int = 1) -> dict[str, Any]:
-        """Totals of all regions; ``least``: samples that make memory part of the working set."""
+    def totals(self) -> dict[str, Any]:
+        """Totals of all regions."""
+        moved = bandwidth(self.regions, self.intervals.aggregation)
         return {
             "total_bytes": self.regions.total,
-            "working_set_bytes": working_set(self.regions, least),
-            "bandwidth_bytes_per_second": round(
-                bandwidth(self.regions, self.intervals.aggregation)
-            ),
+            "working_set_bytes": working_set(self.regions),
+            "bandwidth_bytes_per_second": round(moved),
             "passed_bytes": self.passed,
         }
 
@@ -86,7 +91,7 @@ class View:
             "target": None if source.target == UNKNOWN else source.target,
             "targets": [asdict(each) for each in source.targets],
             "filters": [asdict(each) for each in source.filters],
-            "accesses": asdict(source.accesses),
+            "accesses": {**asdict(source.accesses), "kind": source.accesses.kind or None},
             "begin_ns": self.begin,
             "end_ns": self.end,
             "sample_us": self.intervals.sample,
@@ -102,7 +107,6 @@ def view(
     series: Series,
     index: int,
     *,
-    weights: Weights | None = None,
     order: str = "address",
     descending: bool = False,
     merge: bool = False,
@@ -111,7 +115,7 @@ def view(
     one = series.between(index, index + 1)
     if merge:
         one = merged(one)
-    found = columns(one, weights)
+    found = columns(one)
     regions = one.regions
     keys: dict[str, Array] = {
         "address": regions.start,
@@ -122,19 +126,11 @@ def view(
         "passed": np.zeros(len(regions)) if regions.passed is None else regions.passed,
     }
     rows = in_order(keys[order], descending=descending)
-    ordered = Columns(*(getattr(found, name)[rows] for name in Columns.__slots__))
+    ordered = found.take(rows)
     shown = regions.take(rows)
     idle = idle_us(ordered.percent, shown.age, ordered.aggregation)
-    return View(
-        one.source,
-        int(one.begin[0]),
-        int(one.end[0]),
-        one.intervals(0),
-        shown,
-        ordered,
-        idle,
-        one.as_damo,
-    )
+    begin, end = int(one.begin[0]), int(one.end[0])
+    return View(one.source, begin, end, one.intervals(0), shown, ordered, idle, one.as_damo)
 
 
 def merged(series: Series) -> Series:
@@ -145,13 +141,9 @@ def merged(series: Series) -> Series:
     regions, of_row = series.regions, series.of_row
     if len(regions) < 2:
         return series
-    joins = (
-        (regions.end[:-1] == regions.start[1:])
-        & (regions.accesses[:-1] == regions.accesses[1:])
-        & (regions.age[:-1] == regions.age[1:])
-        & (regions.target[:-1] == regions.target[1:])
-        & (of_row[:-1] == of_row[1:])
-    )
+    joins = regions.end[:-1] == regions.start[1:]
+    for same in (regions.accesses, regions.age, regions.target, of_row):
+        joins &= same[:-1] == same[1:]
     if regions.hits is not None:
         joins &= (regions.hits[:-1] == regions.hits[1:]).all(axis=1)
     first = np.concatenate(([True], ~joins))
@@ -159,10 +151,8 @@ def merged(series: Series) -> Series:
     passed = regions.passed
     if passed is not None:
         passed = np.add.reduceat(passed, np.flatnonzero(first))
-    united = replace(regions.take(first), end=regions.end[last], passed=passed)
-    kept = np.bincount(of_row[first], minlength=len(series))
-    offsets = np.concatenate(([0], np.cumsum(kept))).astype(np.int64)
-    return replace(series, regions=united, offsets=offsets)
+    kept = series.where(first)
+    return replace(kept, regions=replace(kept.regions, end=regions.end[last], passed=passed))
 
 
 def grouped(found: Sequence[Series], by: Grouping) -> list[Series]:
@@ -186,7 +176,5 @@ def grouped(found: Sequence[Series], by: Grouping) -> list[Series]:
     for each in found:
         if not len(each.regions):
             result.append(each)
-        for target in np.unique(each.regions.target):
-            part = each.where(each.regions.target == target)
-            result.append(replace(part, source=replace(each.source, target=int(target))))
+        result += [each.of_target(target) for target in each.targets]
     return result

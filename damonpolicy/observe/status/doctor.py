@@ -13,10 +13,11 @@ from damonpolicy.engine.state_directory import read_json
 from damonpolicy.engine.store import Store
 from damonpolicy.kernel.damon.capabilities import detect
 from damonpolicy.kernel.damon.modules import MODULES, parameter_path
+from damonpolicy.kernel.damon.view import Kdamond
 from damonpolicy.kernel.system import cgroups, memory
 from damonpolicy.kernel.system.machine import Machine, read_or
 from damonpolicy.kernel.system.psi import has_pressure
-from damonpolicy.observe.status.stored_state import Remembered, overdue
+from damonpolicy.observe.status.stored_state import Remembered, unsettled
 from damonpolicy.plan.machine_state import Current, retrieve
 from damonpolicy.plan.state import Managed
 
@@ -50,7 +51,11 @@ def examine(machine: Machine, kept: Store) -> Iterator[Check]:
         return
     release = current.host.release
     yield Check("ok", f"DAMON is there (Linux {release}, {_slots_of(len(current.slots))})")
-    yield from _access(machine, current)
+    if not machine.writable:
+        yield Check("note", "this is a copied tree, which can only be looked at")
+    hint = "run on the host: `nsenter --target 1 --all damonpolicy …`"
+    for kind in current.host.namespaces:
+        yield Check("problem", f"this is not the machine's own {kind} namespace", hint)
     managed = store.managed(current.host.boot_id)
     if not store.unknown:
         yield from _slots(current, managed)
@@ -60,17 +65,6 @@ def examine(machine: Machine, kept: Store) -> Iterator[Check]:
     yield from _state(store, managed, machine.monotonic())
     if trust.guarded(machine.name):
         yield from _files(store)
-
-
-def _access(machine: Machine, current: Current) -> Iterator[Check]:
-    if not machine.writable:
-        yield Check("note", "this is a copied tree, which can only be looked at")
-    for kind in current.host.namespaces:
-        yield Check(
-            "problem",
-            f"this is not the machine's own {kind} namespace",
-            "run on the host: `nsenter --target 1 --all damonpolicy …`",
-        )
 
 
 def _slots_of(number: int) -> str:
@@ -83,34 +77,29 @@ def _slots(current: Current, managed: Managed) -> Iterator[Check]:
         if owner != "foreign":
             continue
         if current.running(slot):
-            yield Check(
-                "note",
-                f"slot {slot} runs a kdamond of someone else (pid {current.pid(slot)})",
-                "it is left as it is; `apply --takeover` may take its slot",
-            )
+            what = f"slot {slot} runs a kdamond of someone else (pid {current.pid(slot)})"
+            yield Check("note", what, "it is left as it is; `apply --takeover` may take its slot")
         else:
             yield Check("note", f"slot {slot} is configured by someone else, and off")
-    free = sum(owner == "free" for owner in owners.values())
-    settled = all(owner == "free" for owner in owners.values())
-    if not free and not settled:
-        yield Check(
-            "problem",
-            "no slot is free, and their number can change only while no kdamond runs",
-            "stop what runs, or use `apply --takeover`",
-        )
+    if owners and "free" not in owners.values():
+        what = "no slot is free, and their number can change only while no kdamond runs"
+        yield Check("problem", what, "stop what runs, or use `apply --takeover`")
     for slot, record in managed.slots.items():
         if owners.get(slot) == "ours" and not current.running(slot):
+            what = f"the kdamond `{record.kdamond}` has ended (slot {slot})"
             yield Check(
-                "problem",
-                f"the kdamond `{record.kdamond}` has ended (slot {slot})",
-                "it ends when its last process ends; `apply` starts it again",
+                "problem", what, "it ends when its last process ends; `apply` starts it again"
             )
 
 
 def _vain(machine: Machine, current: Current, managed: Managed) -> Iterator[Check]:
     """Yield findings on others' kdamonds with parts that never act, as `import` reports them."""
-    theirs = {slot: tree for slot in current.slots if current.owner(slot, managed) == "foreign"
-              and (tree := current.slot(slot)).get("contexts/nr_contexts") == "1"}  # fmt: skip
+    trees = {slot: current.slot(slot) for slot in current.slots}
+    theirs = {
+        slot: tree
+        for slot, tree in trees.items()
+        if current.owner(slot, managed) == "foreign" and Kdamond(tree).contexts.text == "1"
+    }
     if not theirs:
         return
     from damonpolicy.policy.importer.policy import (  # the policy language is rarely needed
@@ -130,17 +119,12 @@ def _vain(machine: Machine, current: Current, managed: Managed) -> Iterator[Chec
 def _modules(machine: Machine, current: Current) -> Iterator[Check]:
     for module in (each for each in MODULES if each not in current.modules):
         if read_or(machine, parameter_path(module, "enabled")) == "Y":
-            yield Check(
-                "problem",
-                f"{module.upper()} says that it is enabled, but its kdamond has ended",
-                "such a kernel can switch it again only after a boot",
-            )
+            what = f"{module.upper()} says that it is enabled, but its kdamond has ended"
+            yield Check("problem", what, "such a kernel can switch it again only after a boot")
     for module in current.modules:
-        yield Check(
-            "note",
-            f"{module.upper()} runs, and no other kdamond can start beside it",
-            f"let a policy stop it: `modules: {{{module}: {{enabled: false}}}}`",
-        )
+        what = f"{module.upper()} runs, and no other kdamond can start beside it"
+        hint = f"let a policy stop it: `modules: {{{module}: {{enabled: false}}}}`"
+        yield Check("note", what, hint)
 
 
 def _surroundings(machine: Machine, current: Current) -> Iterator[Check]:
@@ -148,11 +132,9 @@ def _surroundings(machine: Machine, current: Current) -> Iterator[Check]:
     sources = {answer.source for answer in capabilities.answers.values()}
     unknown = [each.name for each in capabilities if capabilities.known(each.name) == "unknown"]
     if unknown and "btf" not in sources:
-        yield Check(
-            "note",
-            f"{len(unknown)} features are unknown, because the kernel has no BTF",
-            "they are tried when a policy needs them, and undone where the kernel refuses",
-        )
+        what = f"{len(unknown)} features are unknown, because the kernel has no BTF"
+        hint = "they are tried when a policy needs them, and undone where the kernel refuses"
+        yield Check("note", what, hint)
     try:
         ranges = memory.system_ram(machine)
     except DamonPolicyError as error:
@@ -161,38 +143,20 @@ def _surroundings(machine: Machine, current: Current) -> Iterator[Check]:
         if not ranges:
             yield Check("note", "there is no System RAM in /proc/iomem, so `system_ram` is empty")
     if not has_pressure(machine):
-        yield Check(
-            "note",
-            "the kernel does not measure memory pressure: goals on `some_mem_psi_us` are refused",
-            "boot with `psi=1`",
-        )
+        what = "the kernel does not measure memory pressure: goals on `some_mem_psi_us` are refused"
+        yield Check("note", what, "boot with `psi=1`")
     if not cgroups.has_memory(machine, "/"):
-        yield Check(
-            "note",
-            "there is no memory controller in the cgroup v2 tree: `memcg` filters are refused",
-        )
+        what = "there is no memory controller in the cgroup v2 tree: `memcg` filters are refused"
+        yield Check("note", what)
 
 
 def _state(store: Remembered, managed: Managed, now: float) -> Iterator[Check]:
-    interrupted, waiting = store.interrupted(), store.waiting()
-    for each in store.found:
+    half, waiting = unsettled(store, managed, now), store.waiting()
+    for each in (*store.found, *reversed(half)):
         yield Check("problem", each.message, each.hint)
-    if interrupted:
-        yield Check("problem", "a transaction was interrupted", "`damonpolicy recover` ends it")
-    if late := overdue(managed, now):
-        yield Check("problem", late, "`damonpolicy recover` rolls it back")
-    elif managed.pending is not None:
-        yield Check(
-            "problem",
-            f"generation {managed.generation} waits to be confirmed",
-            "`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it",
-        )
     if waiting and not managed.policies and not store.unknown:
-        yield Check(
-            "note",
-            f"generation {store.confirmed()} is confirmed, and not in force on this boot",
-            "`damonpolicy apply --boot` restores it",
-        )
+        what = f"generation {store.confirmed()} is confirmed, and not in force on this boot"
+        yield Check("note", what, "`damonpolicy apply --boot` restores it")
 
 
 def _files(store: Remembered) -> Iterator[Check]:

@@ -8,13 +8,11 @@ from typing import Any
 
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.kernel.damon.tree import Tree, cgroup_paths, configuration
-from damonpolicy.kernel.settings import normalise
+from damonpolicy.kernel.damon.tree import Tree, cgroup_paths, configuration, differing
+from damonpolicy.kernel.damon.view import Kdamond
 from damonpolicy.kernel.system.cgroups import MOUNT
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.observe.status.schemes import schemes
-from damonpolicy.plan.bind import Waits, bind
-from damonpolicy.plan.diff import differing
 from damonpolicy.plan.facts import Accesses, Target, accesses, targets
 from damonpolicy.plan.ir import CompiledKdamond
 from damonpolicy.plan.machine_state import Current, Owner
@@ -33,8 +31,6 @@ __all__ = (
     "settings",
 )
 
-_CONTEXT = "contexts/0"
-
 
 @dataclass(frozen=True, slots=True)
 class KdamondStatus:
@@ -44,29 +40,17 @@ class KdamondStatus:
     name: str
     owner: Owner
     state: str
-    pid: int
+    pid: int | None
     ops: str
     accesses: Accesses
     paused: bool
     targets: tuple[Target, ...]
     schemes: tuple[dict[str, Any], ...]
-    drifted: int
+    drifted_files: int
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        return {
-            "slot": self.slot,
-            "name": self.name or None,
-            "owner": self.owner,
-            "state": self.state,
-            "pid": self.pid if self.pid > 0 else None,
-            "ops": self.ops,
-            "accesses": asdict(self.accesses),
-            "paused": self.paused,
-            "targets": [asdict(each) for each in self.targets],
-            "schemes": list(self.schemes),
-            "drifted_files": self.drifted,
-        }
+        return {**asdict(self), "name": self.name or None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +66,8 @@ class SettingStatus:
     @property
     def drifted(self) -> bool:
         """Whether someone else has changed it since."""
+        from damonpolicy.kernel.settings import normalise
+
         return normalise(self.value) != normalise(self.written)
 
 
@@ -114,11 +100,7 @@ class Lacking:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        return {
-            "kdamond": self.kdamond,
-            "waits_for": self.waits_for,
-            "left_out": list(self.left_out),
-        }
+        return asdict(self)
 
 
 def kdamonds(
@@ -139,25 +121,24 @@ def kdamonds(
         if owner == "free":
             continue
         tree = current.slot(slot)
+        files = Kdamond(tree)
         record = managed.slots.get(slot) if owner == "ours" else None
-        known = tree.get("refresh_ms", "0") != "0" or (
-            record is not None and record.kdamond in asked
-        )
+        known = files.refresh.text != "0" or (record is not None and record.kdamond in asked)
         found.append(
             KdamondStatus(
                 slot=slot,
                 name=record.kdamond if record else "",
                 owner=owner,
-                state=tree.get("state", ""),
-                pid=current.pid(slot),
-                ops=tree.get(f"{_CONTEXT}/operations", ""),
+                state=files.state.text,
+                pid=pid if (pid := current.pid(slot)) > 0 else None,
+                ops=tree.get(files.ops.path, ""),
                 accesses=accesses(tree),
-                paused=tree.get(f"{_CONTEXT}/pause") == "Y",
+                paused=files.paused.yes,
                 targets=targets(tree),
                 schemes=tuple(
-                    schemes(tree, record.names if record else {}, asked=known, free=free)
+                    schemes(files, record.names if record else {}, asked=known, free=free)
                 ),
-                drifted=len(differing(tree, record.files)) if record else 0,
+                drifted_files=len(differing(tree, record.files)) if record else 0,
             )
         )
     return found
@@ -190,6 +171,8 @@ def lacking(machine: Machine, managed: Managed, running: Collection[str]) -> lis
 
 def _awaited(kdamond: CompiledKdamond, machine: Machine, *, served: bool) -> str:
     """Describe what a stopped kdamond waits for."""
+    from damonpolicy.plan.bind import Waits, bind
+
     try:
         bound = bind(kdamond, machine, waits=served)
     except DamonPolicyError as error:  # it could run when it was applied
@@ -236,9 +219,9 @@ def drift_of(
     tree = current.slot(slot)
     same = (current.pid(slot), current.starts.get(slot, 0)) == (record.pid, record.start)
     if not current.running(slot):
-        found.append(Drift(where, "state", "on", "off"))
+        found.append(Drift(where, Kdamond().state.path, "on", "off"))
     elif not same:
-        found.append(Drift(where, "pid", str(record.pid), str(current.pid(slot))))
+        found.append(Drift(where, Kdamond().pid.path, str(record.pid), str(current.pid(slot))))
     missing = record.files.keys() - tree.keys()
     for path in sorted({*differing(tree, record.files), *missing}):
         found.append(Drift(where, path, record.files[path], tree.get(path, "no such file")))

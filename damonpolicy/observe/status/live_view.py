@@ -1,48 +1,57 @@
-"""What a live view shows of regions: rows, and a strip of heat.
+"""What a live view shows: lines of a kdamond and its schemes, rows of regions, a strip of heat.
 
-Pure: what was read, and a view of what a person chose, give rows. What draws them is another's
-matter.
+Pure: what was read, and a view of what a person chose, give texts and rows. What draws them is
+another's matter.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import field, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from damonpolicy.base.diagnostics import visible
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import (
+    U64_MAX,
     UnitError,
     approximate_bytes,
     approximate_number,
     format_duration,
-    read_address,
-    read_bytes,
-    read_duration,
     read_integer,
-    read_percent,
-    read_temperature,
 )
 from damonpolicy.kernel.system.memory import Range
-from damonpolicy.observe.collect.merge_sources import in_ranges, known_target
-from damonpolicy.observe.regions import UNKNOWN, Array, Regions, Series
-from damonpolicy.observe.reports.order import in_order
-from damonpolicy.observe.temperature import access_percent, age_us, temperature
+from damonpolicy.observe.collect.merge import in_ranges, known_target
+from damonpolicy.observe.collect.modules import ModuleStatus
+from damonpolicy.observe.regions import (
+    UNKNOWN,
+    Array,
+    Regions,
+    Series,
+    Source,
+    series_of,
+    stacked,
+)
+from damonpolicy.observe.reports.select import READERS, Columns, columns, in_order
+from damonpolicy.observe.status.schemes import Limits, goal_words
+from damonpolicy.plan.facts import Accesses, Target
 
 __all__ = (
     "Condition",
     "Row",
     "Rows",
+    "Scene",
     "Sort",
     "View",
+    "heading",
+    "old",
     "read_filter",
     "rows",
-    "short",
+    "scheme_lines",
     "strip",
     "zoomed",
 )
@@ -53,6 +62,13 @@ LEVELS = " .:-=+*#%@"
 """Characters of the strip for access rates from none to all; unseen parts are blank, too."""
 
 _CONDITION = r"([a-z]+)(<=|>=|<|>|=)(.+)"
+_COMPARE = {
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+    "=": np.equal,
+}
 _NEAREST = 1 << 12
 """Zooming ends at a page."""
 
@@ -150,21 +166,14 @@ def _condition(word: str) -> Condition:
     found = re.fullmatch(_CONDITION, word)
     if found is None:
         return Condition("scheme", "in", word)
-    column, operator, text = found.groups()
-    if column == "scheme" and operator == "=":
-        return Condition(column, operator, text)
-    readers = {
-        "address": read_address,
-        "size": read_bytes,
-        "rate": lambda text: read_percent(text) * 100,
-        "age": read_duration,
-        "temperature": read_temperature,
-        "target": read_integer,
-    }
-    if column not in readers:
+    column, sign, text = found.groups()
+    if column == "scheme" and sign == "=":
+        return Condition(column, sign, text)
+    if column not in HEAD or column == "scheme":
         hint = "columns are " + ", ".join(f"`{name}`" for name in HEAD)
         raise UnitError("DP0113", f"`{word[:40]}` compares nothing that is shown", hint)
-    return Condition(column, operator, float(readers[column](text)))
+    readers = {**READERS, "rate": READERS["access_rate"], "target": read_integer}
+    return Condition(column, sign, float(readers[column](text)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,66 +181,41 @@ class _Columns:
     """The last snapshots, one value per region."""
 
     regions: Regions
-    percent: Array
-    age: Array
-    temperature: Array
+    more: Columns
     scheme: Array
 
     def value(self, name: str) -> Array:
-        columns = {
+        return {
             "address": self.regions.start,
-            "size": self.regions.size,
-            "rate": self.percent,
-            "age": self.age,
-            "temperature": self.temperature,
+            "size": self.more.size,
+            "rate": self.more.percent,
+            "age": self.more.age,
+            "temperature": self.more.temperature,
             "target": self.regions.target,
-        }
-        return columns[name]
+        }[name]
 
 
 def _columns(series: Sequence[Series]) -> _Columns:
-    parts: list[_Columns] = []
-    for each in series:
-        if not len(each):
-            continue
-        intervals, regions = each.intervals(-1), known_target(each).snapshot(-1)
-        percent = access_percent(regions.accesses, intervals.samples)
-        heat = temperature(
-            regions.size, percent, regions.age, intervals.aggregation, each.source.weights
-        )
-        names = np.full(len(regions), each.source.scheme, dtype=object)
-        age = age_us(regions.age, intervals.aggregation)
-        parts.append(_Columns(regions, percent, age, heat, names))
-    if not parts:
-        none = np.array([])
-        return _Columns(Regions.joined(()), none, none, none, none)
+    last = [known_target(each).between(len(each) - 1, len(each)) for each in series if len(each)]
+    last = last or [series_of(Source(""), ())]
     return _Columns(
-        Regions.joined([each.regions for each in parts]),
-        np.concatenate([each.percent for each in parts]),
-        np.concatenate([each.age for each in parts]),
-        np.concatenate([each.temperature for each in parts]),
-        np.concatenate([each.scheme for each in parts]),
+        Regions.joined([each.regions for each in last]),
+        stacked([columns(each) for each in last]),
+        np.concatenate([np.full(len(each.regions), each.source.scheme, object) for each in last]),
     )
 
 
-def _kept(columns: _Columns, view: View) -> Array:
+def _kept(seen: _Columns, view: View) -> Array:
     """Return the mask of regions that meet every condition and overlap the range."""
-    regions = columns.regions
+    regions = seen.regions
     kept: Array = np.ones(len(regions), dtype=bool)
     for each in view.conditions:
         if each.operator == "in":
-            kept &= np.array([str(each.value) in name for name in columns.scheme], dtype=bool)
+            kept &= np.array([str(each.value) in name for name in seen.scheme], dtype=bool)
         elif each.column == "scheme":
-            kept &= columns.scheme == each.value
+            kept &= seen.scheme == each.value
         else:
-            compare = {
-                "<": np.less,
-                "<=": np.less_equal,
-                ">": np.greater,
-                ">=": np.greater_equal,
-                "=": np.equal,
-            }[each.operator]
-            kept &= compare(columns.value(each.column), each.value)
+            kept &= _COMPARE[each.operator](seen.value(each.column), each.value)
     if view.zoom is not None:
         low, high = view.zoom
         kept &= (regions.start < high) & (regions.end > low)
@@ -240,20 +224,20 @@ def _kept(columns: _Columns, view: View) -> Array:
 
 def rows(series: Sequence[Series], view: View, most: int) -> Rows:
     """Return regions of the last snapshots, sorted, filtered and zoomed; ``most`` of them."""
-    columns = _columns(series)
-    regions = columns.regions
-    kept = np.flatnonzero(_kept(columns, view))
+    seen = _columns(series)
+    regions, more = seen.regions, seen.more
+    kept = np.flatnonzero(_kept(seen, view))
     descending = (view.sort != "address") != view.reverse
-    order = in_order(columns.value(view.sort)[kept], descending=descending)
+    order = in_order(seen.value(view.sort)[kept], descending=descending)
     shown = tuple(
         Row(
             int(regions.start[index]),
             int(regions.end[index]),
-            float(columns.percent[index]),
-            int(columns.age[index]),
-            float(columns.temperature[index]),
+            float(more.percent[index]),
+            int(more.age[index]),
+            float(more.temperature[index]),
             int(regions.target[index]),
-            str(columns.scheme[index]),
+            str(seen.scheme[index]),
         )
         for index in kept[order][:most]
     )
@@ -290,9 +274,9 @@ def strip(series: Sequence[Series], view: View, width: int) -> str:
     whole = view.zoom or span(series)
     if whole is None or width < 1:
         return ""
-    columns = _columns(series)
-    taken = _kept(columns, view)
-    regions, percent = columns.regions.take(taken), columns.percent[taken]
+    seen = _columns(series)
+    kept = _kept(seen, view)
+    regions, percent = seen.regions.take(kept), seen.more.percent[kept]
     start, end = regions.start.astype(np.int64), regions.end.astype(np.int64)
     edges = [whole[0] + (whole[1] - whole[0]) * number // width for number in range(width + 1)]
     drawn = []
@@ -303,3 +287,95 @@ def strip(series: Sequence[Series], view: View, width: int) -> str:
         level = min(int(np.ceil(mean * (len(LEVELS) - 2) / 100)), len(LEVELS) - 2) + 1
         drawn.append(LEVELS[level] if total else LEVELS[0])
     return "".join(drawn)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The data of one moment: all kdamonds, and the regions of one of them.
+
+    ``kdamonds`` are those of the document of ``status``; ``series`` belong to ``slot``. ``why`` is
+    the reason why there are no newer ones.
+    """
+
+    kdamonds: Sequence[Mapping[str, Any]] = ()
+    slot: int | None = None
+    series: Sequence[Series] = field(default=(), repr=False)
+    why: str = ""
+    modules: Sequence[ModuleStatus] = ()
+    """Modules of the kernel that run a kdamond, beside which no other runs."""
+
+    @property
+    def kdamond(self) -> Mapping[str, Any] | None:
+        """The selected kdamond."""
+        return next((each for each in self.kdamonds if each["slot"] == self.slot), None)
+
+
+def old(scene: Scene, now: int) -> str:
+    """Return the age of the regions' numbers; ``now`` is in nanoseconds since the epoch."""
+    ends = [int(each.end[-1]) for each in scene.series if len(each)]
+    if not ends:
+        return "no regions"
+    seconds = max(now - min(ends), 0) / 1e9
+    if seconds < 0.5:
+        return "fresh"
+    return f"{seconds:.0f}s old" if seconds < 60 else f"{short(int(seconds) * 1_000_000)} old"
+
+
+def heading(scene: Scene) -> str:
+    """Return the heading of a kdamond."""
+    each = scene.kdamond
+    if each is None:
+        names = ", ".join(each.name for each in scene.modules)
+        of_kernel = f"no kdamond of a policy runs: {names} of the kernel does"
+        return of_kernel if names else "no kdamond runs"
+    place = [one["slot"] for one in scene.kdamonds].index(scene.slot) + 1
+    parts = [f"{each['name'] or 'somebody else'}: {each['state']}"]
+    parts += ["paused"] if each["paused"] else []
+    parts += [f"slot {each['slot']}", each["ops"], f"accesses {Accesses(**each['accesses']).text}"]
+    targets = [Target(**one).name for one in each["targets"]]
+    if targets:
+        parts.append(", ".join(targets[:2]) + (f" +{len(targets) - 2}" if targets[2:] else ""))
+    return visible(f"[{place}/{len(scene.kdamonds)}] " + ", ".join(parts), kept="")
+
+
+def scheme_lines(scene: Scene) -> list[str]:
+    """Describe each scheme: its current selection, its work so far, its quota, and its goals."""
+    lines = [f"{each.name}: {line}" for each in scene.modules for line in each.lines]
+    for scheme in scene.kdamond["schemes"] if scene.kdamond else ():
+        numbers = scheme["statistics"]
+        parts = [f"{scheme['name']}: {scheme['action']}", *_now(scene, scheme["name"])]
+        if numbers.get("sz_tried") is None:
+            parts.append("not asked what it did so far")
+        else:
+            parts += [
+                f"tried {approximate_bytes(numbers['sz_tried'])}",
+                f"applied {approximate_bytes(numbers.get('sz_applied') or 0)} so far",
+            ]
+        if scheme["quota"]:
+            exceeded = numbers.get("qt_exceeds")
+            parts.append(
+                f"quota {Limits(**scheme['quota']).text}"
+                + (f" (exceeded {exceeded} times)" if exceeded else "")
+            )
+        effective = scheme["effective_quota"]
+        if effective and effective < U64_MAX:
+            parts.append(f"in effect {approximate_bytes(effective)}")
+        lines.append(visible(", ".join(parts), kept=""))
+        if scheme["watermarks"] and scheme["watermarks"]["asleep"] is not False:
+            lines.append(f"  {scheme['watermarks']['why']}")
+        for goal in scheme["goals"]:
+            unfed = "" if goal["fed"] else " (not fed)"
+            lines.append(visible(f"  {goal_words(goal)}{unfed}", kept=""))
+    return lines
+
+
+def _now(scene: Scene, scheme: str) -> list[str]:
+    """Describe the current selection of a scheme, if its regions are known."""
+    for each in scene.series:
+        if each.source.scheme == scheme and each.source.origin == "regions" and len(each):
+            regions = each.snapshot(-1)
+            passed = "" if regions.passed is None else (
+                f" ({approximate_bytes(int(regions.passed.sum()))} passed)"
+            )  # fmt: skip
+            return [f"now {approximate_bytes(regions.total)}{passed}"]
+    return []

@@ -12,7 +12,7 @@ from damonpolicy.engine.state_directory import Places
 from damonpolicy.engine.store import Generation, Store
 from damonpolicy.plan.state import Managed
 
-__all__ = ("Remembered", "overdue", "unfinished", "unsettled")
+__all__ = ("CONFIRM", "Remembered", "overdue", "unfinished", "unsettled", "warning")
 
 Found = TypeVar("Found")
 
@@ -25,6 +25,7 @@ _CONFIRMED = (
     "move it away: the next change writes it again, and nothing comes back at boot until then"
 )
 _JOURNAL = "move it away, and see with `damonpolicy status` what the transaction left behind"
+CONFIRM = "`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it"
 _SERVICE = "move it away, and restart the service: it writes it again"
 
 
@@ -102,12 +103,10 @@ def unfinished(store: Remembered, managed: Managed, now: float) -> list[Diagnost
     """Warn of unfinished work: a change past its deadline, or a transaction."""
     found = []
     if late := overdue(managed, now):
-        hint = "`damonpolicy recover` rolls it back"
-        found.append(Diagnostic.warning("DP0661", None, late, hint=hint))
+        found.append(warning("DP0661", late, "`damonpolicy recover` rolls it back"))
     if store.interrupted():
-        message = "a transaction was interrupted"
-        hint = "`damonpolicy recover` ends it"
-        found.append(Diagnostic.warning("DP0612", None, message, hint=hint))
+        what = "a transaction was interrupted"
+        found.append(warning("DP0612", what, "`damonpolicy recover` ends it"))
     return found
 
 
@@ -115,7 +114,11 @@ def unsettled(store: Remembered, managed: Managed, now: float) -> list[Diagnosti
     """Warn of unfinished work, and of an unconfirmed change."""
     found = unfinished(store, managed, now)
     if managed.pending is not None and not overdue(managed, now):
-        message = f"generation {managed.generation} waits to be confirmed"
-        hint = "`damonpolicy confirm` keeps it, `damonpolicy rollback` ends it"
-        found.insert(0, Diagnostic.warning("DP0613", None, message, hint=hint))
+        what = f"generation {managed.generation} waits to be confirmed"
+        found.insert(0, warning("DP0613", what, CONFIRM))
     return found
+
+
+def warning(code: str, message: str, hint: str) -> Diagnostic:
+    """Return a warning about the stored state, which has no place in a text."""
+    return Diagnostic.warning(code, None, message, hint=hint)

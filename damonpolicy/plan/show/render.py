@@ -6,28 +6,31 @@ kernel's path beside it. Standard library only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from damonpolicy.base.diagnostics import as_text
 from damonpolicy.kernel.settings import normalise
-from damonpolicy.plan.plan import KdamondPlan, Plan
+from damonpolicy.plan.plan import Action, KdamondPlan, Plan
 from damonpolicy.plan.settings import SettingPlan
-from damonpolicy.plan.show.rows import rows
-from damonpolicy.plan.show.texts import chain, setting_text, value_text
+from damonpolicy.plan.show.rows import Row, rows
+from damonpolicy.plan.show.texts import setting_text
 
-__all__ = ("chain", "render", "setting_text", "to_json", "value_text")
+__all__ = ("render", "to_json")
 
 _WIDTH = 58
-_VERBS = {
-    "start": ("+", "starts"),
-    "change": ("~", "changes online"),
-    "restart": ("~", "restarts"),
-    "keep": (" ", "stays as it is"),
-    "adopt": (" ", "is adopted"),
-    "stop": ("-", "stops"),
-    "wait": (" ", "waits for {}"),
+_SHOWN = ("scope", "word", "before", "after", "path")
+_WORDS: Mapping[Action, tuple[str, str, str]] = {
+    "start": ("+", "starts", "to start"),
+    "change": ("~", "changes online", "to change online"),
+    "restart": ("~", "restarts", "to restart"),
+    "keep": (" ", "stays as it is", ""),
+    "adopt": (" ", "is adopted", "to adopt"),
+    "stop": ("-", "stops", "to stop"),
+    "wait": (" ", "waits for {}", "to wait"),
 }
+"""The sign of an action, what a kdamond does then, and what several have to do."""
 
 
 def render(plan: Plan, *, changes: bool) -> str:
@@ -62,20 +65,10 @@ def _setting_line(each: SettingPlan) -> str:
 
 
 def _summary(plan: Plan, settings: list[SettingPlan]) -> str:
-    counts = [
-        (sum(each.action == "start" for each in plan.kdamonds), "to start"),
-        (sum(each.action == "change" for each in plan.kdamonds), "to change online"),
-        (sum(each.action == "restart" for each in plan.kdamonds), "to restart"),
-        (sum(each.action == "adopt" for each in plan.kdamonds), "to adopt"),
-        (
-            sum(each.action in ("stop", "wait") and each.slot >= 0 for each in plan.kdamonds),
-            "to stop",
-        ),
-        (sum(each.action == "wait" for each in plan.kdamonds), "to wait"),
-    ]
-    parts = [
-        f"{number} kdamond{'s' if number > 1 else ''} {what}" for number, what in counts if number
-    ]
+    actions = Counter(each.action for each in plan.kdamonds)
+    actions["stop"] += sum(each.action == "wait" and each.slot >= 0 for each in plan.kdamonds)
+    counts = ((actions[action], what) for action, (_, _, what) in _WORDS.items() if what)
+    parts = [f"{n} kdamond{'s' if n > 1 else ''} {what}" for n, what in counts if n]
     if settings:
         parts.append(f"{len(settings)} setting{'s' if len(settings) > 1 else ''} to change")
     writes = len(plan.operations)
@@ -84,17 +77,13 @@ def _summary(plan: Plan, settings: list[SettingPlan]) -> str:
 
 
 def _kdamond(each: KdamondPlan) -> Iterator[str]:
-    sign, verb = _VERBS[each.action]
+    sign, verb, _ = _WORDS[each.action]
     where = f"slot {each.slot}, " if each.slot >= 0 else ""
     yield f"{sign} kdamond {each.name} ({where}{verb.format(each.waits_for)})"
     for remark in _remarks(each):
         yield f"    note: {remark}"
-    if each.action in ("keep", "adopt", "wait"):
-        return
-    if each.action == "stop":
-        return
     scope = ""
-    for row in rows(each):
+    for row in _changes(each):
         if row.scope != scope:
             scope = row.scope
             yield f"    {scope}"
@@ -104,6 +93,10 @@ def _kdamond(each: KdamondPlan) -> Iterator[str]:
             moved = f"{row.before or 'none'} → {row.after or 'none'}"
         text = f"{indent}{row.sign} {row.word}: {moved}"
         yield f"{text:<{_WIDTH}}  {row.path}".rstrip()
+
+
+def _changes(each: KdamondPlan) -> list[Row]:
+    return rows(each) if each.action in ("start", "change", "restart") else []
 
 
 def _remarks(each: KdamondPlan) -> list[str]:
@@ -125,14 +118,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
                 **({"waits_for": each.waits_for} if each.action == "wait" else {}),
                 "remarks": _remarks(each),
                 "changes": [
-                    {
-                        "scope": row.scope or None,
-                        "word": row.word,
-                        "before": row.before or None,
-                        "after": row.after or None,
-                        "path": row.path,
-                    }
-                    for row in (rows(each) if each.action in ("start", "change", "restart") else ())
+                    {name: getattr(row, name) or None for name in _SHOWN} for row in _changes(each)
                 ],
             }
             for each in plan.kdamonds

@@ -6,35 +6,29 @@ Standard library only.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U32_MAX, U64_MAX
+from damonpolicy.kernel.damon import schema
 from damonpolicy.kernel.damon.actions import MOVING
-from damonpolicy.kernel.damon.schema import COUNTS, default
+from damonpolicy.kernel.damon.directory import Numbered
 from damonpolicy.kernel.damon.tree import Tree, is_volatile
-from damonpolicy.kernel.damon.words import by_kernel, rank
-from damonpolicy.plan.facts import EARLY, SAMPLE
+from damonpolicy.kernel.damon.view import Goal, Kdamond, Quota, Scheme
+from damonpolicy.kernel.damon.words import rank
+from damonpolicy.plan.facts import accesses, layers, target
+from damonpolicy.plan.normal import limits_nothing
 from damonpolicy.plan.plan import KdamondPlan
-from damonpolicy.plan.show.texts import accesses, chain, target, value_text
+from damonpolicy.plan.show.texts import chain, value_text
 
 __all__ = ("Row", "rows")
 
-_SCHEME = re.compile(r"contexts/0/schemes/\d+")
-_PROBE = re.compile(r"contexts/0/monitoring_attrs/probes/\d+")
-_TARGET = re.compile(r"contexts/0/targets/\d+")
-_INTERVAL = r"contexts/0/monitoring_attrs/intervals/(?:sample|aggr)_us\Z"
-_FILTERS = r"(.*)/(?:core_filters|ops_filters|filters)(?:/|\Z)"
-_ITEM = r"(.*/(goals|dests|filters|preps)/)(\d+)/"
-_MOST = r"contexts/0/schemes/\d+/access_pattern/\w+/max\Z"
-_SAID = re.compile(
-    r"contexts/0/(?:operations|monitoring_attrs/probes/\d+/preps/\d+/prep_action"
-    r"|schemes/\d+/(?:action|dests/\d+/id|quotas/goals/\d+/target_metric))\Z"
-)
+_ANY = Kdamond()
+_UNKNOWN = schema.Row("", "value")
+_SAID = ("ops", "action", "to.node", "quota.goals.metric", "probes.preps")
 """Rows shown even for the kernel's default: the monitored memory, and the action."""
-_FIRST = {"goals": "target_metric", "dests": "id", "filters": "type", "preps": "prep_action"}
 _ZERO_IS_NONE = (
     "quota.size", "quota.time", "quota.every", "apply_every", "max_snapshots", "refresh",
     "watermarks.every", "intervals.auto_tune.observe", "intervals.auto_tune.aggregations",
@@ -70,61 +64,59 @@ class _Rows:
         self.moved: dict[str, str] = {}
         before = {} if each.action == "start" else each.before
         if before:
-            self._align(_SCHEME, each.names_before, each.names)
-            self._align(_PROBE, each.names_before, each.names)
-            self._align(_TARGET, _pids(before), _pids(each.after))
+            self._align(_ANY.schemes, each.names_before, each.names)
+            self._align(_ANY.probes, each.names_before, each.names)
+            self._align(_ANY.targets, _pids(before), _pids(each.after))
         self.back = {new: old for old, new in self.moved.items()}
         self.before = {self._at(path, self.moved): value for path, value in before.items()}
 
-    def _align(self, kind: re.Pattern[str], old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    def _align(self, kind: Numbered[Any], old: Mapping[str, str], new: Mapping[str, str]) -> None:
         """Renumber items: kept names get their new position, removed ones come last."""
-        here = {name: path for path, name in new.items() if kind.fullmatch(path)}
+        here = {name: path for path, name in new.items() if kind.holds(path)}
         for path, name in old.items():
-            if not kind.fullmatch(path):
-                continue
-            parent, _, number = path.rpartition("/")
-            self.moved[path] = here.pop(name, f"{parent}/{_SPARE + int(number)}")
-            self.names.setdefault(self.moved[path], name)
+            if found := kind.holding(path):
+                self.moved[path] = here.pop(name, kind[_SPARE + int(found.name)].path)
+                self.names.setdefault(self.moved[path], name)
 
     def _at(self, path: str, moves: Mapping[str, str]) -> str:
-        for kind in (_SCHEME, _PROBE, _TARGET):
-            found = kind.match(path)
-            if found and found[0] in moves:
-                return moves[found[0]] + path[found.end() :]
-        return path
+        places = (each.holding(path) for each in (_ANY.schemes, _ANY.probes, _ANY.targets))
+        here = next((found.path for found in places if found), path)
+        return moves.get(here, here) + path[len(here) :]
 
     def all(self) -> list[Row]:
         found: dict[tuple[str, str, str], Row] = {}
         told: set[str] = set()
         for old, new in self.moved.items():
-            was, now = (path.rpartition("/")[2] for path in (old, new))
-            if was != now and int(now) < _SPARE and not _TARGET.match(new):
+            was, now = (each.rpartition("/")[2] for each in (old, new))
+            if was != now and int(now) < _SPARE and not _ANY.targets.holds(new):
                 scope = self._scope(new)
                 found[scope, "position", new] = Row("~", scope, "position", was, now, new)
         for path in {**self.before, **self.after}:
-            together = re.match(_FILTERS, path)
-            if together and together[1] in told:
+            before, after = self.before.get(path), self.after.get(path)
+            together = "" if before == after else _filters_of(path)
+            if together in told:
                 continue  # all of its filters are one row
-            if together and self.before.get(path) != self.after.get(path):
-                told.add(together[1])
-            row = self._row(path, self.before.get(path), self.after.get(path))
-            if row is not None:
-                found.setdefault((row.scope, row.word, row.path), row)
+            if together:
+                told.add(together)
+            made = self._row(path, before, after)
+            if made is not None:
+                found.setdefault((made.scope, made.word, made.path), made)
         ordered = sorted(found.values(), key=_order)
         return [replace(row, path=self._at(row.path, self.back) if row.sign == "-" else row.path)
                 for row in ordered]  # fmt: skip
 
     def _row(self, path: str, old: str | None, new: str | None) -> Row | None:
-        if old == new or (is_volatile(path, self.after) and not self._begins(path)):
+        scope, known = self._scope(path), _known(path)
+        begins = self.anew and known.volatile == "tuned"  # where the kernel's tuning starts
+        if old == new or (is_volatile(path, self.after) and not begins):
             return None
-        scope = self._scope(path)
-        if path.startswith((f"{SAMPLE}/", f"{EARLY}/")):
+        if _ANY.sample.holds(path) or _ANY.early_accesses.holds(path):
             return self._accesses_row()
-        if filters := re.match(_FILTERS, path):
-            return self._filter_row(scope, filters[1])
-        if found := _TARGET.match(path):
-            return self._target_row(found[0])
-        if path.rpartition("/")[2] in COUNTS.values():
+        if filters := _filters_of(path):
+            return self._filter_row(scope, filters)
+        if found := _ANY.targets.holding(path):
+            return self._target_row(found.path)
+        if known.kind == "count":
             return None
         if new is None and _usual(path, old or "", self.before):
             return None
@@ -132,24 +124,20 @@ class _Rows:
             return None
         sign = "+" if old is None else "-" if new is None else "~"
         before = "" if old is None else _text(path, old, self.before)
-        if old is None and re.match(_INTERVAL, path) and self.before:
+        if old is None and known.volatile == "tuned" and self.before:
             sign, before = "~", "tuned"
         after = "" if new is None else _text(path, new, self.after)
         word = _word(path)
         if word == "quota.size" and "unlimited" in (before, after):
             word = "quota"
-        if path.endswith("fail_charge_denom"):
-            path = path.replace("_denom", "_num")
+        if word == "quota.fail_charge":
+            path = Quota(path=path.rpartition("/")[0]).fail_charge.path
         return Row(sign, scope, word, before, after, path)
 
-    def _begins(self, path: str) -> bool:
-        """Return whether a volatile file is the start value of the kernel's tuning."""
-        return self.anew and re.match(_INTERVAL, path) is not None
-
     def _scope(self, path: str) -> str:
-        for kind, expression in (("scheme", _SCHEME), ("probe", _PROBE)):
-            if found := expression.match(path):
-                return f"{kind} {self.names.get(found[0], found[0].rpartition('/')[2])}"
+        for kind, listed in (("scheme", _ANY.schemes), ("probe", _ANY.probes)):
+            if found := listed.holding(path):
+                return f"{kind} {self.names.get(found.path, found.name)}"
         return ""
 
     def _filter_row(self, scope: str, owner: str) -> Row | None:
@@ -157,31 +145,26 @@ class _Rows:
         old, new = chain(self.before, owner), chain(self.after, owner)
         if old == new:
             return None
-        sign = "+" if not old and f"{owner}/action" not in self.before else "~"
-        if not new and f"{owner}/action" not in self.after:
+        was, now = Scheme(self.before, owner), Scheme(self.after, owner)
+        sign = "+" if not old and not was.action.present else "~"
+        if not new and not now.action.present:
             sign = "-"
         tree = self.after if new else self.before
-        layers = ("filters", "ops_filters", "core_filters")
-        used = [each for each in layers if tree.get(f"{owner}/{each}/nr_filters", "0") != "0"]
-        return Row(
-            sign,
-            scope,
-            "filters",
-            old,
-            new,
-            f"{owner}/{used[0] if len(used) == 1 else '*_filters'}",
-        )
+        used = [each.path for each in layers(tree, owner) if len(each)]
+        place = used[0] if len(used) == 1 else f"{owner}/*_filters"
+        return Row(sign, scope, "filters", old, new, place)
 
     def _accesses_row(self) -> Row | None:
-        old, new = accesses(self.before), accesses(self.after)
+        old, new = accesses(self.before).text, accesses(self.after).text
         if old == new or (not self.before and new == "all"):
             return None
-        tree = self.after or self.before
-        place = EARLY if f"{EARLY}/use_reports" in tree else SAMPLE
-        return Row("~" if self.before else "+", "", "accesses", old, new, place)
+        kdamond = Kdamond(self.after or self.before)
+        early = kdamond.early_accesses
+        place = early if early.use_reports.present else kdamond.sample
+        return Row("~" if self.before else "+", "", "accesses", old, new, place.path)
 
     def _target_row(self, directory: str) -> Row | None:
-        old, new = target(self.before, directory), target(self.after, directory)
+        old, new = (target(tree, directory).text for tree in (self.before, self.after))
         if old == new:
             return None
         sign = "+" if not old else "~" if new else "-"
@@ -189,84 +172,100 @@ class _Rows:
         return Row(sign, "", f"targets[{number}]", old, new, directory)
 
 
+def _filters_of(path: str) -> str:
+    """Return the scheme or probe whose filters a path belongs to, empty for another path."""
+    owner = _ANY.schemes.holding(path) or _ANY.probes.holding(path)
+    mine = owner and any(each.holds(path) for each in layers({}, owner.path))
+    return owner.path if owner and mine else ""
+
+
 def _pids(tree: Tree) -> dict[str, str]:
     """Return the pids of targets by directory; those of physical memory have none."""
-    return {
-        path.removesuffix("/pid_target"): pid
-        for path, pid in tree.items()
-        if path.endswith("/pid_target") and pid != "0"
-    }
+    targets = Kdamond(tree).targets
+    return {each.path: each.pid.text for each in targets if each.pid.text != "0"}
+
+
+def _known(path: str) -> schema.Row:
+    return schema.row(path) or _UNKNOWN
 
 
 def _usual(path: str, value: str, tree: Tree) -> bool:
     """Return whether an added or removed value is the policy's default."""
-    if re.match(_MOST, path):
+    ours = _known(path).ours
+    if ours.startswith("access_pattern.") and ours.endswith(".max"):
         # to the kernel an upper bound of 0 is the default, to people it narrows most of all
         return value in (str(U32_MAX), str(U64_MAX))
-    if _SAID.match(path):
-        return False
-    if path.endswith("/nid"):
-        return "node_" not in tree.get(path.replace("nid", "target_metric"), "")
-    if path.endswith("/quotas/bytes"):
+    if ours == "quota.goals.node":
+        return "node_" not in Goal(tree, path.rpartition("/")[0]).metric.text
+    if ours == "quota.size":
         return value == "0" and not _unlimited(path, tree)
-    return value == default(path)
+    return ours not in _SAID and value == schema.default(path)
 
 
 def _unlimited(path: str, tree: Tree) -> bool:
     """Return whether a scheme that moves memory has no limit; ``path`` is its quota's."""
-    scheme = _SCHEME.match(path)
-    base = scheme[0] if scheme else ""
-    limits = ("bytes", "ms", "goals/nr_goals")
-    return tree.get(f"{base}/action") in MOVING and all(
-        tree.get(f"{base}/quotas/{name}", "0") == "0" for name in limits
-    )
+    scheme = Kdamond(tree).schemes.holding(path)
+    if scheme is None or scheme.action.text not in MOVING:
+        return False
+    return limits_nothing(tree, scheme.quota.path)
+
+
+def _item(path: str) -> tuple[int, str] | None:
+    """Return the number of a goal, node or preparation in a path, and the first file of its list."""
+    if scheme := _ANY.schemes.holding(path):
+        goals, dests = scheme.quota.goals, scheme.dests
+        if goal := goals.holding(path):
+            return int(goal.name), goals[0].metric.path
+        if dest := dests.holding(path):
+            return int(dest.name), dests[0].node.path
+    elif probe := _ANY.probes.holding(path):
+        if prep := probe.preps.holding(path):
+            return int(prep.name), probe.preps[0].action.path
+    return None
 
 
 def _word(path: str) -> str:
-    found = by_kernel(path)
-    word = found.ours if found else path.rpartition("/")[2]
-    if _PROBE.match(path):
-        word = word.removeprefix("probes.")
-    if path.endswith("fail_charge_denom"):
-        word = word.removesuffix(".of")
-    item = re.match(_ITEM, path)
-    if item:
+    word = _known(path).ours or path.rpartition("/")[2]
+    word = word.removeprefix("probes.") if _ANY.probes.holds(path) else word
+    word = word.removesuffix(".of") if word == "quota.fail_charge.of" else word
+    if item := _item(path):
         for list_ in ("quota.goals", "to", "preps"):
             if word.startswith(list_):
-                return f"{list_}[{item[3]}]{word.removeprefix(list_)}"
+                return f"{list_}[{item[0]}]{word.removeprefix(list_)}"
     return word
 
 
 def _text(path: str, value: str, tree: Tree) -> str:
-    word = by_kernel(path)
-    if value == "0" and path.endswith("/quotas/bytes") and _unlimited(path, tree):
+    known = _known(path)
+    ours = known.ours
+    if value == "0" and ours == "quota.size" and _unlimited(path, tree):
         return "unlimited"
-    if value == "0" and word and word.ours in _ZERO_IS_NONE:
+    if value == "0" and ours in _ZERO_IS_NONE:
         return "none"
-    if found := re.match(r"(.*/fail_charge)_(?:num|denom)\Z", path):
-        numbers = [tree.get(f"{found[1]}_{part}", "0") for part in ("num", "denom")]
+    if ours.startswith("quota.fail_charge"):
+        quota = Quota(tree, path.rpartition("/")[0])
+        numbers = [quota.fail_charge.text, quota.fail_charge_of.text]
         return "none" if numbers == ["0", "0"] else "/".join(numbers)
-    return value_text(word.unit if word else "text", value, tree, path)
+    return value_text(known.unit, value, tree, path)
 
 
 def _order(row: Row) -> tuple[object, ...]:
     """Return the order of a policy: schemes by number, settings as the language lists them."""
     kind = 0 if not row.scope else 1 if row.scope.startswith("probe") else 2
-    found = _SCHEME.match(row.path) or _PROBE.match(row.path)
+    found = _ANY.schemes.holding(row.path) or _ANY.probes.holding(row.path)
     own, group = rank(row.path), (0, 0)
     if row.word == "position":
         own = -1
-    item = re.match(_ITEM, row.path)
-    if item:
-        group = (int(item[3]), own)
-        own = rank(f"{item[1]}0/{_FIRST[item[2]]}")
+    if item := _item(row.path):
+        group = (item[0], own)
+        own = rank(item[1])
     elif row.path.endswith("_filters"):
-        own = rank(f"{row.path.rpartition('/')[0]}/filters/0/type")
-    elif row.path in (SAMPLE, EARLY):
-        own = rank(f"{SAMPLE}/primitives/page_table")
+        own = rank(Scheme(path=row.path.rpartition("/")[0]).filters[0].type.path)
+    elif row.word == "accesses":
+        own = rank(_ANY.sample.page_table.path)
     elif row.word.startswith("targets"):
-        own = rank("contexts/0/targets/0/pid_target")
-    return (kind, _natural(found[0] if found else ""), own, group, _natural(row.path))
+        own = rank(_ANY.targets[0].pid.path)
+    return (kind, _natural(found.path if found else ""), own, group, _natural(row.path))
 
 
 def _natural(path: str) -> list[tuple[int, str]]:

@@ -6,22 +6,14 @@ Standard library only.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
 
 from damonpolicy.base.units import U32_MAX, U64_MAX, format_bytes, format_duration, format_percent
 from damonpolicy.kernel.damon.modules import PARAMETERS, UNLIMITED
 from damonpolicy.kernel.damon.tree import Tree
-from damonpolicy.kernel.settings import normalise
+from damonpolicy.kernel.damon.view import Goal, Kdamond
 from damonpolicy.plan import facts
 
-__all__ = (
-    "accesses",
-    "chain",
-    "goal_text",
-    "setting_text",
-    "target",
-    "value_text",
-)
+__all__ = ("chain", "goal_text", "setting_text", "value_text")
 
 
 def chain(tree: Tree, owner: str) -> str:
@@ -29,18 +21,10 @@ def chain(tree: Tree, owner: str) -> str:
     return facts.said(facts.filters(tree, owner))
 
 
-def accesses(tree: Tree) -> str:
-    """Describe the counted accesses."""
-    return facts.accesses(tree).text
-
-
-def target(tree: Tree, base: str) -> str:
-    """Describe a target: a pid, and the number and size of its regions."""
-    return facts.target(tree, base).text if f"{base}/pid_target" in tree else ""
-
-
 def setting_text(content: str, path: str = "") -> str:
     """Return a setting's content as one would write it; with ``path`` in the policy's units."""
+    from damonpolicy.kernel.settings import normalise
+
     text = normalise(content) if "[" in content else content.strip()
     parameter = PARAMETERS.get(path)
     if parameter is None or parameter.unit == "bool":
@@ -57,30 +41,29 @@ def value_text(unit: str, value: str, tree: Tree, path: str = "") -> str:
     if unit == "text" or not value.isdecimal():
         return value
     number = int(value)
-    intervals = "contexts/0/monitoring_attrs/intervals"
-    sample = int(tree.get(f"{intervals}/sample_us", "5000")) or 1
-    aggregation = int(tree.get(f"{intervals}/aggr_us", "100000")) or 1
+    intervals = Kdamond(tree).intervals
+    sample, aggregation = intervals.sample.number or 1, intervals.aggregation.number or 1
     if unit in ("bytes", "samples", "aggregations") and number in (U32_MAX, U64_MAX):
         return "unlimited"
     if unit == "samples":
         samples = max(aggregation // sample, 1)
-        share = format_percent(Fraction(min(number, samples), samples))
+        share = format_percent(min(number, samples), samples)
         return f"{share} ({number} of {samples} samples)" if number else share
     if unit == "aggregations":
         count = f"{number} aggregation{'' if number == 1 else 's'}"
-        tuned = tree.get(f"{intervals}/intervals_goal/aggrs", "0") != "0"
+        tuned = intervals.auto_tune.aggregations.text != "0"
         # the kernel counts aggregations, whatever their tuned length
         time = "" if tuned or not number else format_duration(number * aggregation)
         return f"{time} ({count})" if time else count if number else "0"
     if unit == "goal":
-        return goal_text(number, tree.get(path.replace("target_value", "target_metric"), ""))
+        return goal_text(number, Goal(tree, path.rpartition("/")[0]).metric.text)
     texts: Mapping[str, str] = {
         "us": format_duration(number),
         "ms": format_duration(number * 1_000),
         "bytes": format_bytes(number),
         "address": f"{number:#x}",
-        "bp": format_percent(Fraction(number, 10_000)),
-        "permil": format_percent(Fraction(number, 1_000)),
+        "bp": format_percent(number, 10_000),
+        "permil": format_percent(number, 1_000),
     }
     return texts.get(unit, value)
 
@@ -89,4 +72,4 @@ def goal_text(number: int, metric: str) -> str:
     """Write a goal's value in its metric's unit."""
     if metric.endswith("_us"):
         return format_duration(number)
-    return format_percent(Fraction(number, 10_000)) if metric.endswith("_bp") else str(number)
+    return format_percent(number, 10_000) if metric.endswith("_bp") else str(number)

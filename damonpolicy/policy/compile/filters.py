@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from damonpolicy.base.units import U64_MAX
+from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.damon.capabilities import Capabilities
+from damonpolicy.kernel.damon.directory import File
+from damonpolicy.kernel.damon.schema import LAYERS
 from damonpolicy.kernel.damon.tree import CORE
 from damonpolicy.kernel.system.cgroups import subtree
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.plan.ir import FilterLine
+from damonpolicy.policy.compile.plain import key_of
 from damonpolicy.policy.model.filters import Filter, Match, Memcg
 
-__all__ = ("YOUNG", "asked_of_pages", "lines", "probe_lines", "spare_young", "split")
+__all__ = ("YOUNG", "arguments", "asked_of_pages", "lines", "probe_lines", "spare_young", "split")
 
-_UNUSED = {
-    "memcg_path": "",
-    "addr_start": "0",
-    "addr_end": "0",
-    "damon_target_idx": "0",
-    "min": "0",
-    "max": "0",
-}
+
+def arguments(own: view.Filter | view.ProbeFilter) -> dict[str, tuple[File, ...]]:
+    """Return the files with the arguments of a filter, by its type."""
+    bounds = (own.min, own.max)
+    result: dict[str, tuple[File, ...]] = {"memcg": (own.memcg,), "hugepage_size": bounds}
+    if isinstance(own, view.Filter):
+        result |= {"addr": (own.start, own.end), "target": (own.target,), "probe_hits_wsum": bounds}
+    return result
+
+
+_OWN = view.Kdamond().schemes[0].filters[0]
+_ARGUMENTS = arguments(_OWN)
+_UNUSED = {each.name: each.text for each in chain(*_ARGUMENTS.values())}
 """Also written, to reset the values of a filter of another type in the same place."""
 
 YOUNG = FilterLine({**_UNUSED, "type": "young", "matching": "Y", "allow": "N"})
@@ -39,8 +49,8 @@ def lines(
     if capabilities.has("filter.allow") or not result:
         return result
     last = result[-1]
-    single = not last.subtree or machine is None or _single(last, machine)
-    if last.files["allow"] == "Y" and single:
+    several = last.subtree and machine and len(subtree(machine, last.files[last.path_file])) > 1
+    if last.files["allow"] == "Y" and not several:
         result[-1] = _refused(last)
     return result
 
@@ -60,11 +70,11 @@ def asked_of_pages(filters: Sequence[FilterLine], capabilities: Capabilities) ->
         if kind not in CORE or not negated:
             result.append(line)
         elif kind == "addr":
-            start, end = (int(line.files[f"addr_{name}"]) for name in ("start", "end"))
+            start, end = (int(line.files[each.name]) for each in (_OWN.start, _OWN.end))
             for low, high in ((0, start), (end, U64_MAX)):
                 if low < high:
-                    ends = {"addr_start": str(low), "addr_end": str(high), "matching": "Y"}
-                    result.append(FilterLine({**line.files, **ends}))
+                    ends = {_OWN.start.name: str(low), _OWN.end.name: str(high)}
+                    result.append(FilterLine({**line.files, **ends, "matching": "Y"}))
     return result
 
 
@@ -92,10 +102,6 @@ def _refused(line: FilterLine) -> FilterLine:
     return FilterLine(files, subtree=False, path_file=line.path_file)
 
 
-def _single(line: FilterLine, machine: Machine) -> bool:
-    return len(subtree(machine, line.files[line.path_file])) <= 1
-
-
 def _opposite(flag: str) -> str:
     return "N" if flag == "Y" else "Y"
 
@@ -113,21 +119,14 @@ def _line(each: Filter, *, last: bool) -> FilterLine:
     if inner.memcg is not None:
         whole = not isinstance(inner.memcg, Memcg) or inner.memcg.subtree
         path = inner.memcg.where if isinstance(inner.memcg, Memcg) else inner.memcg
-        files["memcg_path"] = path
+        files[_OWN.memcg.name] = path
         if whole and each.negated and last:
             # "reject not any of these" at the end: allow each, and the default rejects the rest
             files["matching"], files["allow"] = "Y", _opposite(files["allow"])
         return FilterLine(files, subtree=whole)
-    if inner.addr is not None:
-        files["addr_start"], files["addr_end"] = str(inner.addr.start), str(inner.addr.end)
-    if inner.target is not None:
-        files["damon_target_idx"] = str(inner.target)
-    if inner.hugepage_size is not None:
-        files["min"] = str(inner.hugepage_size.min)
-        files["max"] = str(inner.hugepage_size.max)
-    if inner.probe_hits_wsum is not None:
-        files["min"] = str(inner.probe_hits_wsum.min)
-        files["max"] = str(inner.probe_hits_wsum.max)
+    for file in _ARGUMENTS.get(each.type, ()):
+        found = getattr(inner, each.type)
+        files[file.name] = str(getattr(found, key_of(file), found))
     return FilterLine(files)
 
 
@@ -143,18 +142,18 @@ def split(
     core = tuple(line for line in filters if line.files["type"] in CORE)
     pages = tuple(line for line in filters if line.files["type"] not in CORE)
     if together and capabilities.has("filters.layers"):
-        return {"filters": tuple(filters), "core_filters": (), "ops_filters": ()}
+        return {"filters": tuple(filters), **dict.fromkeys(LAYERS, ())}
     if capabilities.has("filters.layers"):
-        return {"filters": (), "core_filters": core, "ops_filters": pages}
+        return {"filters": (), **dict(zip(LAYERS, (core, pages), strict=True))}
     return {"filters": tuple(filters)}
 
 
 def probe_lines(filters: Sequence[Filter]) -> tuple[FilterLine, ...]:
     """Return a probe's filters; their file for the cgroup has a name of its own."""
-    result = []
+    result, cgroup = [], view.ProbeFilter().memcg.name
     for each in filters:
         line = _line(each, last=each is filters[-1])
         files = {name: line.files[name] for name in ("type", "matching", "allow", "min", "max")}
-        files["path"] = line.files["memcg_path"]
-        result.append(FilterLine(files, line.subtree, "path"))
+        files[cgroup] = line.files[_OWN.memcg.name]
+        result.append(FilterLine(files, line.subtree, cgroup))
     return tuple(result)

@@ -11,7 +11,8 @@ from typing import Literal
 
 from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.base.units import U32_MAX
-from damonpolicy.kernel.damon.actions import traits
+from damonpolicy.kernel.damon import view
+from damonpolicy.kernel.damon.actions import ACTIONS, Traits, traits
 from damonpolicy.kernel.damon.capabilities import Capabilities
 from damonpolicy.kernel.damon.tree import CORE
 from damonpolicy.kernel.system.processes import Selector
@@ -19,8 +20,9 @@ from damonpolicy.plan.ir import CompiledKdamond, FilterLine, TargetLine
 from damonpolicy.plan.uncommitted import ignored
 from damonpolicy.policy.compile import filters as plan_filters
 from damonpolicy.policy.compile import tuning
-from damonpolicy.policy.compile.plain import plain_files
-from damonpolicy.policy.compile.quotas import Quotas, pressed
+from damonpolicy.policy.compile.files import Files, part
+from damonpolicy.policy.compile.plain import plain_files, value_of
+from damonpolicy.policy.compile.quotas import pressed, quota_files
 from damonpolicy.policy.compile.sample import early_files, sample_files
 from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.probes import PROBED, Probe
@@ -28,269 +30,242 @@ from damonpolicy.policy.model.scalars import Unread
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.model.targets import Target
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules.speaking import readable
+from damonpolicy.policy.rules.rule import readable
 
-__all__ = ("Compiler", "may_be_chosen")
+__all__ = ("compile_kdamond", "may_be_chosen")
 
 _OF_PROBES = ("filters", "weight", "preps", "optional")
+_SLOT = view.Kdamond()
 
 
-class Compiler(Quotas):
-    """A compiler of one kdamond; ``found`` collects refusals, warnings and notes."""
+def compile_kdamond(out: Files, kdamond: Kdamond, at: Cursor) -> CompiledKdamond:
+    """Compile into ``out``; the result is valid only if that has found no error afterwards.
 
-    def kdamond(self, kdamond: Kdamond, at: Cursor) -> CompiledKdamond:
-        """Compile; the result is valid only if ``found`` has no error afterwards.
+    Raises Unread if the policy is too wrong for a result; what was found is complete then, too.
+    """
+    out.put(_SLOT.contexts.path, 1, at)
+    out.put_field(_SLOT.ops.path, lambda: kdamond.ops, at("ops"))
+    for path, value, key in plain_files(kdamond):
+        out.put_field(path, value, at(*key))
+    _intervals(out, kdamond, at("intervals"))
+    _accesses(out, kdamond, at("accesses"))
+    _probes(out, kdamond, at("probes"))
+    _schemes(out, kdamond, at("schemes"))
+    out.refuse_missing()
+    if _SLOT.ops.path not in out.files:
+        raise Unread
+    obsolete = out.capabilities.known("target.obsolete") == "yes"
+    warm = kdamond.temperature
+    return CompiledKdamond(
+        policy=out.policy,
+        name=kdamond.name,
+        files=out.files,
+        targets=tuple(_target(target) for target in kdamond.targets),
+        filters=out.filters,
+        names=out.names,
+        target_files={view.Target().obsolete.path: "N"} if obsolete else {},
+        wait=kdamond.when_absent == "wait",
+        commit=_commit(out.capabilities),
+        uncommitted=ignored(out.capabilities),
+        feeds=tuple(out.feeds),
+        commit_every=max(kdamond.commit_every, pressed(kdamond)),
+        temperature=(warm.size, warm.access_rate, warm.age) if warm else None,
+    )
 
-        Raises Unread if the policy is too wrong for a result; ``found`` is complete then, too.
-        """
-        context = "contexts/0"
-        attributes = f"{context}/monitoring_attrs"
-        self.put("contexts/nr_contexts", 1, at)
-        self.put_field(f"{context}/operations", lambda: kdamond.ops, at("ops"))
-        for path, value, key in plain_files(kdamond):
-            self.put_field(path, value, at(*key))
-        self.part(self._intervals, kdamond, f"{attributes}/intervals", at("intervals"))
-        self.part(self._accesses, kdamond, context, at("accesses"))
-        self.part(self._probes, kdamond, f"{attributes}/probes", at("probes"))
-        self.part(self._schemes, kdamond, f"{context}/schemes", at("schemes"))
-        self.refuse_missing()
-        if f"{context}/operations" not in self.files:
-            raise Unread
-        obsolete, warm = self.capabilities.known("target.obsolete") == "yes", kdamond.temperature
-        return CompiledKdamond(
-            policy=self.policy,
-            name=kdamond.name,
-            files=self.files,
-            targets=tuple(_target(target) for target in kdamond.targets),
-            filters=self.filters,
-            names=self.names,
-            target_files={"obsolete_target": "N"} if obsolete else {},
-            wait=kdamond.when_absent == "wait",
-            commit=self._commit(),
-            uncommitted=ignored(self.capabilities),
-            feeds=tuple(self.feeds),
-            commit_every=max(kdamond.commit_every, pressed(kdamond)),
-            temperature=(warm.size, warm.access_rate, warm.age) if warm else None,
-        )
 
-    def _commit(self) -> Literal["answered", "waits", "none"]:
-        """Return how this kernel handles a commit.
+def _commit(capabilities: Capabilities) -> Literal["answered", "waits", "none"]:
+    """Return how this kernel handles a commit.
 
-        Up to 6.12 it waits for a scheme to wake up, with the lock of all DAMON files held; since
-        the commit "mm/damon/sysfs: use damon_call() for commit command" the kdamond answers.
-        """
-        if not self.capabilities.has("commit"):
-            return "none"
-        return "answered" if self.capabilities.known("commit.checked") == "yes" else "waits"
+    Up to 6.12 it waits for a scheme to wake up, with the lock of all DAMON files held; since
+    the commit "mm/damon/sysfs: use damon_call() for commit command" the kdamond answers.
+    """
+    if not capabilities.has("commit"):
+        return "none"
+    return "answered" if capabilities.known("commit.checked") == "yes" else "waits"
 
-    def _intervals(self, kdamond: Kdamond, base: str, at: Cursor) -> None:
-        intervals = kdamond.intervals
-        self.put_field(f"{base}/sample_us", lambda: intervals.sampling, at("sample"))
-        self.put_field(f"{base}/aggr_us", lambda: intervals.aggregating, at("aggregation"))
-        tune = intervals.auto_tune
-        goal, inside = f"{base}/intervals_goal", at("auto_tune")
-        observe = int(tune.observe * 10_000) if tune else 0
-        self.put(f"{goal}/access_bp", observe, inside)
-        self.put(f"{goal}/aggrs", tune.aggregations if tune else 0, inside)
-        self.put(f"{goal}/min_sample_us", tune.min_sample if tune else 0, inside)
-        self.put(f"{goal}/max_sample_us", tune.max_sample if tune else 0, inside)
 
-    def _accesses(self, kdamond: Kdamond, context: str, at: Cursor) -> None:
-        accesses, base = kdamond.accesses, f"{context}/monitoring_attrs/sample"
-        # all of them, unless more is put below
-        self.put(f"{base}/primitives/page_table", True, at)
-        self.put(f"{base}/primitives/page_fault", False, at)
-        self.put(f"{base}/filters/nr_filters", 0, at)
-        for name in ("use_reports", "write_only"):
-            self.put(f"{context}/operations_attrs/{name}", False, at)
-        if accesses is None or accesses.everything:
+@part
+def _intervals(out: Files, kdamond: Kdamond, at: Cursor) -> None:
+    intervals, own = kdamond.intervals, _SLOT.intervals
+    out.put_field(own.sample.path, lambda: intervals.sampling, at("sample"))
+    out.put_field(own.aggregation.path, lambda: intervals.aggregating, at("aggregation"))
+    goal, tune = own.auto_tune, intervals.auto_tune
+    for each in (goal.observe, goal.aggregations, goal.min_sample, goal.max_sample):
+        out.put(each.path, value_of(each, tune), at("auto_tune"))
+
+
+@part
+def _accesses(out: Files, kdamond: Kdamond, at: Cursor) -> None:
+    accesses, own, first = kdamond.accesses, _SLOT.sample, _SLOT.early_accesses
+    # all of them, unless more is put below
+    out.put(own.page_table.path, True, at)
+    out.put(own.page_fault.path, False, at)
+    out.put(own.filters.count.path, 0, at)
+    for each in (first.use_reports, first.write_only):
+        out.put(each.path, False, at)
+    if accesses is None or accesses.everything:
+        return
+    known = out.capabilities.known
+    # the form of access filters that came before ``sample/``
+    early = known("sample") != "yes" and known("operations_attrs") == "yes"
+    if early and accesses.kind != "read":
+        files, directory = early_files(accesses, out.machine), first.path
+    else:
+        needed = ["sample"] if accesses.kind == "any" else ["sample", "sample.write"]
+        given = accesses.model_fields_set
+        needed += [f"sample.{name}" for name in ("cpus", "threads") if name in given]
+        if early and not accesses.optional:
+            message = "this kernel can select writes, but has no word for reads"
+            out.refuse(at("kind"), "sample", message)
             return
-        early = self._early()
-        if early and accesses.kind != "read":
-            found = early_files(accesses, self.machine)
-            files = {f"{context}/operations_attrs/{name}": each for name, each in found.items()}
-        else:
-            parts = (
-                ("sample", True),
-                ("sample.write", accesses.kind != "any"),
-                ("sample.cpus", "cpus" in accesses.model_fields_set),
-                ("sample.threads", "threads" in accesses.model_fields_set),
-            )
-            needed = [name for name, wanted in parts if wanted]
-            lacks = [name for name in needed if not self.capabilities.has(name)]
-            if early and not accesses.optional:
-                message = "this kernel can select writes, but has no word for reads"
-                self.refuse(at("kind"), "sample", message)
+        if accesses.optional:
+            message = f"counting {accesses.described} is left out: all accesses count"
+            if out.leaves_out(at, message, needed):
                 return
-            if accesses.optional and lacks:
-                message = f"counting {accesses.described} is left out: all accesses count"
-                self.left_out(at, message, self.lacking(needed))
-                return
-            for name in lacks[:1]:
-                self.refuse(at, name)
-            found = sample_files(accesses, self.machine)
-            files = {f"{base}/{name}": each for name, each in found.items()}
-        self.uses_faults = True
-        if not early and self.capabilities.has("sample"):
-            message = "kernels seen so far never free or merge a page that a fault has reported"
-            hint = "let it run for minutes, watch free memory, and switch KSM on without it"
-            self.found.append(Diagnostic.warning("DP0604", at.spot, message, hint=hint))
-        for path, value in files.items():
-            self.put(path, value, at)
+        if lacking := out.lacking(needed):
+            out.refuse(at, lacking)
+        files, directory = sample_files(accesses, out.machine), own.path
+    out.uses_faults = True
+    if not early and out.capabilities.has("sample"):
+        message = "kernels seen so far never free or merge a page that a fault has reported"
+        hint = "let it run for minutes, watch free memory, and switch KSM on without it"
+        out.found.append(Diagnostic.warning("DP0604", at.spot, message, hint=hint))
+    for name, value in files.items():
+        out.put(f"{directory}/{name}", value, at)
 
-    def _early(self) -> bool:
-        """Return whether the kernel has the form of access filters that came before ``sample/``."""
-        known = self.capabilities.known
-        return known("sample") != "yes" and known("operations_attrs") == "yes"
 
-    def _probes(self, kdamond: Kdamond, base: str, at: Cursor) -> None:
-        kept: list[tuple[int, Probe]] = []
-        physical = kdamond.known("ops", "paddr") == "paddr"
-        for index, probe in readable(kdamond.probes, *_OF_PROBES):
-            known = [each for _, each in readable(probe.filters, "given")]
-            needed = ["probes", *(f"probe.{each.type}" for each in known if each.type in PROBED)]
-            needed += ["probe.weight"] if probe.weight else []
-            needed += ["probe.preps"] if probe.preps or not physical else []
-            if probe.optional and not self.has_all(needed):
-                message = f"the probe `{probe.known('name')}` is left out"
-                self.left_out(at(index, "name"), message, self.lacking(needed))
-            else:
-                kept.append((index, probe))
-        # 7.2 and 7.3 accept them for processes and never use them (seen in guests). No feature of
-        # its own marks a kernel that does; the one that was seen to has preparations too.
-        if kept and not physical and not self.has_all(["probe.preps"]):
-            message = f"this kernel takes probes on `{kdamond.ops}` and counts nothing"
-            self.refuse(at, "probe.preps", message)
-        self.put(f"{base}/nr_probes", len(kept), at)
-        for number, (index, probe) in enumerate(kept):
-            directory, place = f"{base}/{number}", at(index)
-            self.names[directory] = probe.known("name", "")
-            self.put(f"{directory}/weight", probe.weight, place("weight"))
-            self.put(f"{directory}/preps/nr_preps", len(probe.preps), place("preps"))
-            for order, prep in enumerate(probe.preps):
-                self.put(f"{directory}/preps/{order}/prep_action", prep, place("preps", order))
-            every = [each for _, each in readable(probe.filters, "given")]
-            self.filters[f"{directory}/filters"] = plan_filters.probe_lines(every)
-            self.origins[f"{directory}/filters"] = place("filters")
+@part
+def _probes(out: Files, kdamond: Kdamond, at: Cursor) -> None:
+    kept: list[tuple[int, Probe]] = []
+    physical = kdamond.known("ops", "paddr") == "paddr"
+    for index, probe in readable(kdamond.probes, *_OF_PROBES):
+        known = [each for _, each in readable(probe.filters, "given")]
+        needed = ["probes", *(f"probe.{each.type}" for each in known if each.type in PROBED)]
+        needed += ["probe.weight"] if probe.weight else []
+        needed += ["probe.preps"] if probe.preps or not physical else []
+        message = f"the probe `{probe.known('name')}` is left out"
+        if not (probe.optional and out.leaves_out(at(index, "name"), message, needed)):
+            kept.append((index, probe))
+    # 7.2 and 7.3 accept them for processes and never use them (seen in guests). No feature of
+    # its own marks a kernel that does; the one that was seen to has preparations too.
+    if kept and not physical and not out.capabilities.has("probe.preps"):
+        message = f"this kernel takes probes on `{kdamond.ops}` and counts nothing"
+        out.refuse(at, "probe.preps", message)
+    out.put(_SLOT.probes.count.path, len(kept), at)
+    for number, (index, probe) in enumerate(kept):
+        own, here = _SLOT.probes[number], at(index)
+        out.names[own.path] = probe.known("name", "")
+        out.put_keys(probe, here, own.weight)
+        out.put(own.preps.count.path, len(probe.preps), here("preps"))
+        for order, prep in enumerate(probe.preps):
+            out.put(own.preps[order].action.path, prep, here("preps", order))
+        every = [each for _, each in readable(probe.filters, "given")]
+        out.put_filters(own.filters.path, plan_filters.probe_lines(every), here("filters"))
 
-    def _schemes(self, kdamond: Kdamond, base: str, at: Cursor) -> None:
-        kept: list[tuple[int, Scheme]] = []
-        for index, scheme in readable(kdamond.schemes, "when", "optional"):
-            if not may_be_chosen(scheme, self.capabilities):
-                message = f"the alternative `{scheme.known('name')}` is not for this kernel"
-                self.found.append(Diagnostic.note("DP0602", at(index, "when").key, message))
+
+@part
+def _schemes(out: Files, kdamond: Kdamond, at: Cursor) -> None:
+    kept: list[tuple[int, Scheme]] = []
+    for index, scheme in readable(kdamond.schemes, "when", "optional"):
+        if not may_be_chosen(scheme, out.capabilities):
+            message = f"the alternative `{scheme.known('name')}` is not for this kernel"
+            out.found.append(Diagnostic.note("DP0602", at(index, "when").key, message))
+            continue
+        if scheme.optional:
+            trial = Files(out.policy, out.capabilities, out.machine, out.served)
+            _scheme(trial, scheme, kdamond, _SLOT.schemes[0], at(index))
+            trial.refuse_missing()
+            if refused := [each for each in trial.found if each.severity == "error"]:
+                message = f"the scheme `{scheme.known('name')}` is left out"
+                out.left_out(at(index, "name"), message, refused[0].message)
                 continue
-            if scheme.optional:
-                trial = Compiler(self.policy, self.capabilities, self.machine, served=self.served)
-                trial._scheme(scheme, kdamond, f"{base}/0", at(index))
-                trial.refuse_missing()
-                refused = [each for each in trial.found if each.severity == "error"]
-                if refused:
-                    message = f"the scheme `{scheme.known('name')}` is left out"
-                    self.left_out(at(index, "name"), message, refused[0].message)
-                    continue
-            kept.append((index, scheme))
-        self.put(f"{base}/nr_schemes", len(kept), at)
-        for number, (index, scheme) in enumerate(kept):
-            self._scheme(scheme, kdamond, f"{base}/{number}", at(index))
+        kept.append((index, scheme))
+    out.put(_SLOT.schemes.count.path, len(kept), at)
+    for number, (index, scheme) in enumerate(kept):
+        _scheme(out, scheme, kdamond, _SLOT.schemes[number], at(index))
 
-    def _scheme(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
-        self.names[base] = scheme.known("name", "")
-        self.part(self._action, scheme, kdamond, base, at)
-        self.part(self._destinations, scheme, base, at("to"))
-        self.part(self._pattern, scheme, kdamond, f"{base}/access_pattern", at("access_pattern"))
-        for path, value, key in plain_files(scheme, base):
-            self.put_field(path, value, at(*key))
-        self.part(self.quota, scheme, kdamond, f"{base}/quotas", at("quota"))
-        self.part(self._filters, scheme, kdamond, base, at("filters"))
 
-    def _action(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
-        self.put(f"{base}/action", scheme.action, at("action"))
-        known = traits(kdamond.ops, scheme.action)
-        if known.needs and not self.capabilities.has(known.needs):
-            self.refuse(
-                at("action"),
-                known.needs,
-                f"this kernel accepts `{scheme.action}` on `{kdamond.ops}` and does nothing",
-            )
+def _scheme(out: Files, scheme: Scheme, kdamond: Kdamond, own: view.Scheme, at: Cursor) -> None:
+    out.names[own.path] = scheme.known("name", "")
+    _action(out, scheme, kdamond, own, at("action"))
+    _destinations(out, scheme, own, at("to"))
+    _pattern(out, scheme, kdamond, own.access_pattern, at("access_pattern"))
+    for path, value, key in plain_files(scheme, own.path):
+        out.put_field(path, value, at(*key))
+    quota_files(out, scheme, kdamond, own.quota, at("quota"))
+    _filters(out, scheme, kdamond, own, at("filters"))
 
-    def _destinations(self, scheme: Scheme, base: str, at: Cursor) -> None:
-        nodes = scheme.to if isinstance(scheme.to, tuple) else ()
-        single = scheme.to if isinstance(scheme.to, int) else -1
-        self.put(f"{base}/target_nid", single, at)
-        self.put(f"{base}/dests/nr_dests", len(nodes), at)
-        for index, each in readable(nodes, "node", "weight"):
-            self.put(f"{base}/dests/{index}/id", each.node, at(index, "node"))
-            self.put(f"{base}/dests/{index}/weight", each.weight, at(index, "weight"))
 
-    def _pattern(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
-        pattern_, samples = scheme.access_pattern, kdamond.intervals.samples
-        rate, age = pattern_.access_rate, pattern_.age
-        lowest = 0 if rate.min is None else rate.min.least(samples)
-        highest = U32_MAX if rate.max is None else rate.max.most(samples)
-        self.put(f"{base}/nr_accesses/min", lowest, at("access_rate", "min"))
-        self.put(f"{base}/nr_accesses/max", highest, at("access_rate", "max"))
-        aggregating = max(kdamond.intervals.aggregating, 1)  # 0 is wrong, and was reported
-        youngest = 0 if age.min is None else age.min.least(aggregating)
-        oldest = U32_MAX if age.max is None else age.max.most(aggregating)
-        self.put(f"{base}/age/min", youngest, at("age", "min"))
-        self.put(f"{base}/age/max", oldest, at("age", "max"))
-        tuned = kdamond.intervals.auto_tune is not None and scheme.retune_age and self.served
-        for side, bound, count in (("min", age.min, youngest), ("max", age.max, oldest)):
-            if tuned and bound is not None and not bound.aggregations:
-                name, of = (
-                    f"{kdamond.name}/{scheme.name}/age.{side}",
-                    f"{self.policy}/{kdamond.name}",
-                )
-                path, least = f"{base}/age/{side}", side == "min"
-                self.loops.append(
-                    tuning.age(name, kdamond.name, path, bound.value, count, of, least=least)
-                )
+@part
+def _action(out: Files, scheme: Scheme, kdamond: Kdamond, own: view.Scheme, at: Cursor) -> None:
+    out.put(own.action.path, scheme.action, at)
+    known = traits(kdamond.ops, scheme.action)
+    if known.needs and not out.capabilities.has(known.needs):
+        message = f"this kernel accepts `{scheme.action}` on `{kdamond.ops}` and does nothing"
+        out.refuse(at, known.needs, message)
 
-    def _filters(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
-        every = [each for _, each in readable(scheme.filters, "given")]
-        lines = plan_filters.lines(every, self.capabilities, self.machine)
-        if kdamond.known("ops") == "paddr":
-            lines = plan_filters.asked_of_pages(lines, self.capabilities)
-        pages = [line for line in lines if line.files["type"] not in CORE]
-        if pages:
-            self.part(self._filters_needed, scheme, kdamond, at)
-        named = any(line.files["type"] == "young" for line in lines)
-        physical = scheme.known("action") == "pageout" and kdamond.known("ops") == "paddr"
-        first = scheme.known("young") == "first"
-        if physical and first and not named and self.capabilities.has("filter.young"):
-            lines = self._spare_young(lines, at)
-        split = plan_filters.split(
-            lines, self.capabilities, together=scheme.filters_in == "filters"
+
+@part
+def _destinations(out: Files, scheme: Scheme, own: view.Scheme, at: Cursor) -> None:
+    nodes = scheme.to if isinstance(scheme.to, tuple) else ()
+    out.put(own.to.path, scheme.to if isinstance(scheme.to, int) else -1, at)
+    out.put(own.dests.count.path, len(nodes), at)
+    for index, each in readable(nodes, "node", "weight"):
+        dest = own.dests[index]
+        out.put_keys(each, at(index), dest.node, dest.weight)
+
+
+@part
+def _pattern(out: Files, scheme: Scheme, kdamond: Kdamond, own: view.Pattern, at: Cursor) -> None:
+    wanted, intervals = scheme.access_pattern, kdamond.intervals
+    whole = max(intervals.aggregating, 1)  # 0 is wrong, and was reported
+    for bounds, files, unit, key in (
+        (wanted.access_rate, own.access_rate, intervals.samples, at("access_rate")),
+        (wanted.age, own.age, whole, at("age")),
+    ):
+        low, high = bounds.min, bounds.max
+        out.put(files.min.path, 0 if low is None else low.least(unit), key("min"))
+        out.put(files.max.path, U32_MAX if high is None else high.most(unit), key("max"))
+    if intervals.auto_tune is not None and scheme.retune_age and out.served:
+        out.loops += tuning.ages(out.policy, kdamond, scheme, out.files, own.age)
+
+
+@part
+def _filters(out: Files, scheme: Scheme, kdamond: Kdamond, own: view.Scheme, at: Cursor) -> None:
+    every = [each for _, each in readable(scheme.filters, "given")]
+    lines = plan_filters.lines(every, out.capabilities, out.machine)
+    ops, action = kdamond.known("ops", ""), scheme.known("action", "")
+    if ops == "paddr":
+        lines = plan_filters.asked_of_pages(lines, out.capabilities)
+    types = {line.files["type"] for line in lines}
+    need = ACTIONS.get(ops, {}).get(action, Traits()).filters_need
+    if types.difference(CORE) and need and not out.capabilities.has(need):
+        message = f"this kernel ignores page-level filters of `{action}` on `{ops}`"
+        out.refuse(at, need, message)
+    spares = (ops, action, scheme.known("young")) == ("paddr", "pageout", "first")
+    if spares and "young" not in types and out.capabilities.has("filter.young"):
+        lines = _spare_young(out, lines, at)
+    together = scheme.filters_in == "filters"
+    for name, each in plan_filters.split(lines, out.capabilities, together=together).items():
+        out.put_filters(own.below(name), each, at)
+
+
+def _spare_young(out: Files, lines: list[FilterLine], at: Cursor) -> list[FilterLine]:
+    """Reject young pages first, if the kernel can; note where the effect is not obvious."""
+    lines = plan_filters.spare_young(lines)
+    allowing = {line.files["type"] for line in lines if line.files["allow"] == "Y"}
+    if decided := sorted(allowing & set(CORE)):
+        message = (
+            f"pages in use are not spared where `{decided[0]}` allows:"
+            " that is decided before the kernel looks at pages"
         )
-        for directory, each in split.items():
-            self.filters[f"{base}/{directory}"] = each
-            self.origins[f"{base}/{directory}"] = at
-
-    def _filters_needed(self, scheme: Scheme, kdamond: Kdamond, at: Cursor) -> None:
-        need = traits(kdamond.ops, scheme.action).filters_need
-        if need and not self.capabilities.has(need):
-            message = f"this kernel ignores page-level filters of `{scheme.action}`"
-            self.refuse(at, need, f"{message} on `{kdamond.ops}`")
-
-    def _spare_young(self, lines: list[FilterLine], at: Cursor) -> list[FilterLine]:
-        """Reject young pages first, if the kernel can; note where the effect is not obvious."""
-        lines = plan_filters.spare_young(lines)
-        allowing = {line.files["type"] for line in lines if line.files["allow"] == "Y"}
-        if decided := sorted(allowing & set(CORE)):
-            message = (
-                f"pages in use are not spared where `{decided[0]}` allows:"
-                " that is decided before the kernel looks at pages"
-            )
-            hint = (
-                f"write a scheme for each `allow` on `{decided[0]}`, and no other filter after it"
-            )
-            self.found.append(Diagnostic.warning("DP0608", at.key, message, hint=hint))
-        elif allowing:
-            message = "young pages are rejected first, before any filter of this scheme"
-            hint = "name `young` in a filter to decide otherwise"
-            self.found.append(Diagnostic.note("DP0603", at.key, message, hint=hint))
-        return lines
+        hint = f"write a scheme for each `allow` on `{decided[0]}`, and no other filter after it"
+        out.found.append(Diagnostic.warning("DP0608", at.key, message, hint=hint))
+    elif allowing:
+        message = "young pages are rejected first, before any filter of this scheme"
+        hint = "name `young` in a filter to decide otherwise"
+        out.found.append(Diagnostic.note("DP0603", at.key, message, hint=hint))
+    return lines
 
 
 def _target(target: Target) -> TargetLine:

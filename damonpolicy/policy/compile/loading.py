@@ -1,31 +1,50 @@
-"""Compilation of loaded policies for a kernel, or their refusal with all errors."""
+"""Compilation of loaded policies for a kernel, or their refusal with all errors.
+
+The policy language is imported by the functions that read or compile: what was compiled before
+(`cache`) needs none of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from damonpolicy.base.diagnostics import Diagnostic
+from damonpolicy.base.diagnostics import Diagnostic, Span
 from damonpolicy.base.errors import DamonPolicyError, KernelLacks, PolicyInvalid
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.capabilities import Capabilities
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.plan.ir import CompiledPolicy
 from damonpolicy.plan.state import Managed
-from damonpolicy.policy.compile.policies import (
-    Loaded,
-    Overrides,
-    Spans,
-    Upkeep,
-    compile_policies,
-    load,
-    place,
-    wrong_files,
-)
 from damonpolicy.policy.source.files import SourceFile
 
-__all__ = ("Compiled", "Source", "compile_on", "locate", "located", "refuse", "spans_of", "wanted")
+if TYPE_CHECKING:
+    from damonpolicy.policy.compile.policies import Loaded, Spans
+
+__all__ = ("Compiled", "Given", "Source", "compile_given", "compile_on", "locate", "located",
+           "place", "refuse", "spans_of", "wanted")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Policies as they are given to a command: texts, overrides, and findings of reading files."""
+
+    files: tuple[SourceFile, ...]
+    variables: tuple[SourceFile, ...] = ()
+    settings: tuple[str, ...] = ()
+    monitor: bool = False
+    found: tuple[Diagnostic, ...] = ()
+
+    def load(self, machine: Machine | None) -> Loaded:
+        """Read the policies; their errors are in the result."""
+        from damonpolicy.policy.compile.policies import Overrides, load
+
+        overrides, wrong = Overrides.read(self.variables, self.settings)
+        overrides = replace(overrides, monitor=self.monitor)
+        return load(self.files, overrides, machine=machine, found=[*self.found, *wrong])
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +65,12 @@ class Compiled:
     wrong: frozenset[str] = frozenset()
     files: Mapping[str, str] = field(default_factory=dict)
     """The file of each policy."""
+    names: tuple[str, ...] = ()
+    """The names of all policies, also of invalid ones."""
+    read: int = 0
+    """The number of findings, the first ones, that are about the text on any kernel."""
+    anew: bool = field(default=False, compare=False)
+    """Whether it was not in the `cache`, and was put there."""
 
     def without(self, error: DamonPolicyError) -> Compiled:
         """Leave out the policies that a planning error is about, or raise it.
@@ -65,6 +90,12 @@ class Compiled:
             raise error
         wrong = self.wrong | {self.files[name] for name in self.policies.keys() & names}
         return replace(self, policies=left, found=[*self.found, *told], wrong=wrong)
+
+
+def place(error: DamonPolicyError, spans: Spans) -> Span | None:
+    """Return the place of an error's subject."""
+    found = next((spans[each] for each in error.about if each in spans), None)
+    return found if found is None or isinstance(found, Span) else found.spot
 
 
 def locate(error: DamonPolicyError, spans: Spans) -> None:
@@ -90,12 +121,9 @@ def located(spans: Spans) -> Iterator[None]:
 
 def refuse(found: Sequence[Diagnostic]) -> None:
     """Raise if there are errors: KernelLacks if the kernel alone is the reason."""
-    errors = [each for each in found if each.severity == "error"]
-    if not errors:
-        return
-    if all(each.unsupported for each in errors):
-        raise KernelLacks(diagnostics=found)
-    raise PolicyInvalid(diagnostics=found)
+    if errors := [each for each in found if each.severity == "error"]:
+        lacks = all(each.unsupported for each in errors)
+        raise (KernelLacks if lacks else PolicyInvalid)(diagnostics=found)
 
 
 def compile_on(
@@ -113,25 +141,63 @@ def compile_on(
     policies depend on, other files that are invalid by themselves, or disagree, are left out,
     unless that would be all.
     """
+    made = _compiled(sources, machine, capabilities, unfed=unfed, served=served)
+    good = {
+        name: each for name, each in made.policies.items() if made.files[name] not in made.wrong
+    }
+    if shared is None or not good or not made.wrong.isdisjoint(("", *shared)):
+        refuse(made.found)
+    return replace(made, policies=good)
+
+
+def compile_given(
+    given: Given,
+    machine: Machine | None,
+    capabilities: Capabilities | None,
+    *,
+    owner: str = "hand",
+    unfed: bool = False,
+    served: bool = False,
+) -> Compiled:
+    """Read and compile, or only read without ``capabilities``; errors are in the result."""
+    source = Source(given.load(machine) if machine else _anywhere(given), owner)
+    return _compiled([source], machine, capabilities, unfed=unfed, served=served)
+
+
+@lru_cache(maxsize=1)
+def _anywhere(given: Given) -> Loaded:
+    """Read policies that are to be compiled for several kernels once."""
+    return given.load(None)
+
+
+def _compiled(
+    sources: Sequence[Source],
+    machine: Machine | None,
+    capabilities: Capabilities | None,
+    *,
+    unfed: bool,
+    served: bool,
+) -> Compiled:
+    from damonpolicy.policy.compile.policies import Upkeep, compile_policies, wrong_files
+
     everything = [each for source in sources for each in source.loaded.found]
+    read = len(everything)
     policies: dict[str, CompiledPolicy] = {}
     files: dict[str, str] = {}
+    names: list[str] = []
     spans: Spans = {}
     for source in sources:
+        reads = [(each.policy.known("name"), each.cursor) for each, _ in source.loaded.reads]
+        names += [name for name, _ in reads if name]
+        if capabilities is None:
+            continue
         upkeep = Upkeep(source.owner, unfed=unfed, served=served)
-        compiled, found = compile_policies(source.loaded, capabilities, machine, upkeep, spans)
-        policies |= compiled
-        files |= {
-            name: read.cursor("name").value.file
-            for read, _ in source.loaded.reads
-            if (name := read.policy.known("name")) in compiled
-        }
+        made, found = compile_policies(source.loaded, capabilities, machine, upkeep, spans)
+        policies |= made
+        files |= {name: at("name").value.file for name, at in reads if name in made}
         everything += found
-    wrong = wrong_files(everything)
-    good = {name: each for name, each in policies.items() if files[name] not in wrong}
-    if shared is None or not good or not wrong.isdisjoint(("", *shared)):
-        refuse(everything)
-    return Compiled(good, everything, spans, frozenset(wrong), files)
+    wrong = frozenset(wrong_files(everything))
+    return Compiled(policies, everything, spans, wrong, files, tuple(names), read)
 
 
 def spans_of(
@@ -141,6 +207,8 @@ def spans_of(
     texts: dict[str, str],
 ) -> Spans:
     """Return the places in the sources of already compiled policies; fills ``texts``."""
+    from damonpolicy.policy.compile.policies import Overrides, Upkeep, compile_policies, load
+
     spans: Spans = {}
     for name, policy in policies.items():
         file = SourceFile(f"policy {name}", policy.source)

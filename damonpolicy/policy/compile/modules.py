@@ -27,7 +27,7 @@ def compile_modules(
     found: list[Diagnostic] = []
     absent: set[str] = set()
     for path, content, place in rules.contents(policy, at):
-        module = module_of(path)
+        module, usual = module_of(path), "1" if path.endswith("/addr_unit") else "0"
         if _there(path, capabilities, machine):
             files[path] = content
         elif module in absent or missing(path, content):
@@ -38,7 +38,7 @@ def compile_modules(
             hint = f"{first_kernel(feature.name)}, with " if feature else "it needs "
             message = f"this kernel lacks the module `{module}`"
             found.append(_lacking(at("modules", module), message, f"{hint}CONFIG_{module.upper()}"))
-        elif not _usual(path, content):
+        elif content not in ("N", "0", usual):  # else it equals the behaviour without it
             feature = by_file(path)
             message = f"`{module}` of this kernel lacks `{path.rpartition('/')[2]}`"
             found.append(_lacking(place, message, first_kernel(feature.name) if feature else ""))
@@ -50,11 +50,6 @@ def _there(path: str, capabilities: Capabilities, machine: Machine | None) -> bo
         return machine.exists(path)
     feature = by_file(path)
     return feature is None or capabilities.has(feature.name)
-
-
-def _usual(path: str, content: str) -> bool:
-    """Return whether a parameter equals the behaviour of a module without it."""
-    return content in ("N", "0") or (path.endswith("/addr_unit") and content == "1")
 
 
 def _lacking(at: Cursor, message: str, hint: str) -> Diagnostic:

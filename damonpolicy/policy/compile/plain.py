@@ -1,19 +1,25 @@
-"""Files that hold one value of a policy as it is: written and read back by their rows alone."""
+"""Values of a policy and contents of files, in both directions by the rows of the schema.
+
+Plain files hold one value as it is: they are written and read back by their rows alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
 
 from damonpolicy.base.units import format_bytes, format_duration, format_percent
-from damonpolicy.kernel.damon.schema import ROWS, Row
+from damonpolicy.kernel.damon.directory import File
+from damonpolicy.kernel.damon.schema import ROWS, Row, pattern
+from damonpolicy.kernel.damon.view import Kdamonds
 
-__all__ = ("in_order", "plain_files", "plain_keys")
+__all__ = ("in_order", "key_of", "keys", "plain_files", "plain_keys", "spoken", "value_of")
 
-_SCHEME = "*/contexts/*/schemes/*/"
+_SCHEME = pattern(f"{Kdamonds()[0].schemes[0].path}/")
 _WHOLE = ("region_count", "watermarks")
 """Mappings that say all of their keys, or are left out."""
 _SHARES = {"bp": 10_000, "permil": 1_000}
@@ -30,7 +36,7 @@ def plain_files(
     been read; it raises Unread then.
     """
     for row in _SCHEMES if base else _KDAMONDS:
-        yield _path(row, base), _value(row, model), row.ours.split(".")
+        yield _path(row, base), partial(_value, row, model), row.ours.split(".")
 
 
 def plain_keys(data: dict[str, Any], read: Callable[[str, str], str], base: str = "") -> None:
@@ -48,12 +54,51 @@ def plain_keys(data: dict[str, Any], read: Callable[[str, str], str], base: str 
             here = data
             for name in inner:
                 here = here.setdefault(name, {})
-            here[last] = _text(row, text)
+            here[last] = spoken(row.unit, text)
 
 
 def in_order(data: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     """Return keys in the order of a model's fields."""
     return {name: data[name] for name in model.model_fields if name in data}
+
+
+def keys(*files: File) -> dict[str, Any]:
+    """Return what some files say in a policy, by their keys there."""
+    return {key_of(each): spoken(each.row.unit, each.text) for each in files}
+
+
+def key_of(file: File) -> str:
+    """Return a file's key in its mapping of a policy."""
+    return file.row.ours.rpartition(".")[2]
+
+
+def value_of(file: File, model: Any) -> object:
+    """Return what a file is to hold for a field of a model; its default if that is left out."""
+    return _held(file.row, getattr(model, key_of(file), None))
+
+
+def _held(row: Row, value: Any) -> object:
+    if value is None:
+        return row.absent
+    if row.unit == "ms":
+        return value // 1_000
+    return int(value * _SHARES[row.unit]) if row.unit in _SHARES else value
+
+
+def spoken(unit: str, content: str) -> Any:
+    """Return what a policy says of the content of a file of a unit."""
+    if unit == "bool":
+        return content == "Y"
+    if unit == "text":
+        return content
+    number = int(content)
+    if unit in _SHARES:
+        return format_percent(Fraction(number, _SHARES[unit]))
+    if unit in ("us", "ms"):
+        return format_duration(number * (1_000 if unit == "ms" else 1))
+    if unit == "address":
+        return f"{number:#x}"
+    return format_bytes(number) if unit == "bytes" else number
 
 
 def _path(row: Row, base: str) -> str:
@@ -62,31 +107,8 @@ def _path(row: Row, base: str) -> str:
     return row.path.removeprefix("*/").replace("*", "0")
 
 
-def _value(row: Row, model: Any) -> Callable[[], object]:
-    """Return a function that gives what a file is to hold."""
-
-    def value() -> object:
-        here = model
-        for name in row.ours.split("."):
-            here = getattr(here, "limits" if name == "quota" else name)
-            if here is None:
-                return row.absent
-        if row.unit == "ms":
-            return here // 1_000
-        return int(here * _SHARES[row.unit]) if row.unit in _SHARES else here
-
-    return value
-
-
-def _text(row: Row, content: str) -> Any:
-    """Return what a policy says of a file's content."""
-    if row.unit == "bool":
-        return content == "Y"
-    if row.unit == "text":
-        return content
-    number = int(content)
-    if row.unit in _SHARES:
-        return format_percent(Fraction(number, _SHARES[row.unit]))
-    if row.unit in ("us", "ms"):
-        return format_duration(number * (1_000 if row.unit == "ms" else 1))
-    return format_bytes(number) if row.unit == "bytes" else number
+def _value(row: Row, model: Any) -> object:
+    for name in row.ours.split("."):
+        if model is not None:
+            model = getattr(model, "limits" if name == "quota" else name)
+    return _held(row, model)

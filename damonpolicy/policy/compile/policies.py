@@ -8,14 +8,15 @@ from dataclasses import field, replace
 from typing import TypeAlias
 
 from damonpolicy.base.diagnostics import Diagnostic, Span, did_you_mean, is_whole
-from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
+from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.damon.capabilities import Capabilities
 from damonpolicy.kernel.settings import missing, written
 from damonpolicy.kernel.system import cgroups, memory, numa
 from damonpolicy.kernel.system.machine import Machine, read_or
 from damonpolicy.plan.ir import CompiledKdamond, CompiledPolicy, Loop
-from damonpolicy.policy.compile.kdamond import Compiler, may_be_chosen
+from damonpolicy.policy.compile.files import Files
+from damonpolicy.policy.compile.kdamond import compile_kdamond, may_be_chosen
 from damonpolicy.policy.compile.modules import compile_modules
 from damonpolicy.policy.compile.sample import NUMA_BALANCING
 from damonpolicy.policy.compile.tuning import compile_loops, uncounted
@@ -29,7 +30,7 @@ from damonpolicy.policy.rules import machine as machine_rules
 from damonpolicy.policy.rules import modules as module_rules
 from damonpolicy.policy.rules import policy as policy_rules
 from damonpolicy.policy.rules import settings as settings_rules
-from damonpolicy.policy.rules.speaking import readable, rule
+from damonpolicy.policy.rules.rule import readable, rule
 from damonpolicy.policy.source.expand import Given, expand, unused
 from damonpolicy.policy.source.expand import variables as read_variables
 from damonpolicy.policy.source.files import SourceFile
@@ -39,14 +40,12 @@ from damonpolicy.policy.source.template import Templates
 from damonpolicy.policy.source.yaml import parse
 
 __all__ = (
-    "BY_HAND",
     "Loaded",
     "Overrides",
     "Spans",
     "Upkeep",
     "compile_policies",
     "load",
-    "place",
     "wrong_files",
 )
 
@@ -57,12 +56,6 @@ A kdamond's full name and ``targets/N``, one of its files, a directory of filter
 policy's name and the path of a setting, ``modules`` or ``kdamonds``.
 """
 _SERVICE = "`damonpolicy run` does it, `damonpolicy plan --served` shows its plan"
-
-
-def place(error: DamonPolicyError, spans: Spans) -> Span | None:
-    """Return the place of an error's subject."""
-    found = next((spans[each] for each in error.about if each in spans), None)
-    return found.spot if isinstance(found, Cursor) else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +85,6 @@ class Overrides:
                     message = f"the variable `{key.text}` is not a single value"
                     hint = "lists and mappings cannot come from variables"
                     found.append(Diagnostic.error("DP0025", node.span, message, hint=hint))
-        names = []
         for option in options:
             name, equals, value = option.partition("=")
             if not equals or not name:
@@ -104,9 +96,8 @@ class Overrides:
                 hint = "set your terminal's locale to one with UTF-8"
                 found.append(Diagnostic.error("DP0038", None, message, hint=hint))
                 value = ""
-            names.append(name)
             values[name] = value
-        return cls(values, frozenset(names)), found
+        return cls(values, frozenset(each.partition("=")[0] for each in options)), found
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +111,7 @@ class Upkeep:
     """Whether a service feeds those that say where from."""
 
 
-BY_HAND = Upkeep()
+_BY_HAND = Upkeep()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +145,8 @@ def load(
         problems += syntax
         if top is None:
             continue
-        declared |= _declared(top)
+        own = top.get("vars")
+        declared |= {key.text for key, _ in own.items} if isinstance(own, MappingNode) else set()
         templates = Templates()
         values, wrong = read_variables(top, overrides.values, templates, given)
         expanded = expand(top, values, online, templates)
@@ -206,11 +198,6 @@ def with_cgroup(found: Diagnostic, machine: Machine, texts: Mapping[str, str]) -
     return replace(found, hint=f"write `{paths[0]}`") if paths else found
 
 
-def _declared(top: MappingNode) -> set[str]:
-    node = top.get("vars")
-    return {key.text for key, _ in node.items} if isinstance(node, MappingNode) else set()
-
-
 def wrong_files(found: Sequence[Diagnostic]) -> set[str]:
     """Return the files that errors are about; an empty name stands for errors without a file."""
     errors = [each for each in found if each.severity == "error"]
@@ -222,7 +209,7 @@ def compile_policies(
     loaded: Loaded,
     capabilities: Capabilities,
     machine: Machine | None,
-    upkeep: Upkeep = BY_HAND,
+    upkeep: Upkeep = _BY_HAND,
     spans: Spans | None = None,
 ) -> tuple[dict[str, CompiledPolicy], list[Diagnostic]]:
     """Compile for one kernel, and check by the rules that look at the machine.
@@ -240,7 +227,8 @@ def compile_policies(
         policy, at = read.policy, read.cursor
         settings = making.settings(policy, at)
         kdamonds, loops = making.kdamonds(policy, at, settings)
-        making.check(policy, at)
+        making.found += uncounted(policy, at, capabilities)
+        making.found += _service_needed(policy, at, upkeep)
         if wrong.isdisjoint(("", at("name").value.file)):
             name = policy.known("name", "")
             tuned = compile_loops(policy, kdamonds) if upkeep.served else ()
@@ -258,17 +246,15 @@ def compile_policies(
     return policies, making.found
 
 
+@dataclass(slots=True)
 class _Making:
     """The parts of policies for one kernel; ``found`` and ``spans`` collect on the way."""
 
-    def __init__(
-        self, capabilities: Capabilities, machine: Machine | None, upkeep: Upkeep, spans: Spans
-    ) -> None:
-        self.capabilities = capabilities
-        self.machine = machine
-        self.upkeep = upkeep
-        self.spans = spans
-        self.found: list[Diagnostic] = []
+    capabilities: Capabilities
+    machine: Machine | None
+    upkeep: Upkeep
+    spans: Spans
+    found: list[Diagnostic] = field(default_factory=list)
 
     def settings(self, policy: Policy, at: Cursor) -> dict[str, str]:
         """Return the settings, those of modules among them."""
@@ -295,7 +281,7 @@ class _Making:
         self, policy: Policy, at: Cursor, settings: dict[str, str]
     ) -> tuple[list[CompiledKdamond], list[Loop]]:
         """Return the kdamonds and their loops; ``settings`` gets those that they need."""
-        name, served = policy.known("name", ""), self.upkeep.served
+        name, machine, served = policy.known("name", ""), self.machine, self.upkeep.served
         kdamonds: list[CompiledKdamond] = []
         loops: list[Loop] = []
         for index, kdamond in enumerate(policy.known("kdamonds", ())):
@@ -304,34 +290,27 @@ class _Making:
                 message = f"the alternative `{kdamond.known('name')}` is not for this kernel"
                 self.found.append(Diagnostic.note("DP0602", here("when").key, message))
                 continue
-            if self.machine is not None:
-                self.found += machine_rules.check_kdamond(
-                    kdamond, here, self.machine, served=served
-                )
-            compiler = Compiler(name, self.capabilities, self.machine, served=served)
+            if machine is not None:
+                self.found += machine_rules.check_kdamond(kdamond, here, machine, served=served)
+            out = Files(name, self.capabilities, machine, served)
             with suppress(Unread):
-                kdamonds.append(compiler.kdamond(kdamond, here))
-                self.spans |= _spans(kdamonds[-1], compiler, here)
-            self.found += compiler.found
-            loops += compiler.loops
-            if compiler.uses_faults:
+                kdamonds.append(compile_kdamond(out, kdamond, here))
+                self.spans |= _spans(kdamonds[-1], out.origins, here)
+            self.found += out.found
+            loops += out.loops
+            if out.uses_faults:
                 self.found += _without_balancing(policy, here("accesses"), at)
                 settings.setdefault(NUMA_BALANCING, "0")
                 self.spans.setdefault((name, NUMA_BALANCING), here("accesses"))
         return kdamonds, loops
 
-    def check(self, policy: Policy, at: Cursor) -> None:
-        """Refuse what nobody would count or keep up."""
-        self.found += uncounted(policy, at, self.capabilities)
-        self.found += _service_needed(policy, at, self.upkeep)
 
-
-def _spans(kdamond: CompiledKdamond, compiler: Compiler, at: Cursor) -> Spans:
+def _spans(kdamond: CompiledKdamond, origins: Mapping[str, Cursor], at: Cursor) -> Spans:
     """Return the places in a kdamond of its files' values, and of the names for binding."""
     name = kdamond.full_name
-    result: Spans = {(name, path): each for path, each in compiler.origins.items()}
-    result |= {(name, ""): at("name"), (name, "contexts/0/targets"): at("targets")}
-    result |= {(name, directory): compiler.origins[directory].key for directory in kdamond.filters}
+    result: Spans = {(name, path): each for path, each in origins.items()}
+    result |= {(name, ""): at("name"), (name, view.Kdamond().targets.path): at("targets")}
+    result |= {(name, directory): origins[directory].key for directory in kdamond.filters}
     for index, target in enumerate(kdamond.targets):
         each = at("targets", index)
         span = each("process").key if target.selector else each.value
@@ -339,20 +318,14 @@ def _spans(kdamond: CompiledKdamond, compiler: Compiler, at: Cursor) -> Spans:
     return result
 
 
-def _without_balancing(policy: Policy, accesses: Cursor, at: Cursor) -> list[Diagnostic]:
+def _without_balancing(policy: Policy, accesses: Cursor, at: Cursor) -> Iterator[Diagnostic]:
     """Refuse NUMA balancing beside accesses by page faults, as it takes these faults."""
-    value = policy.known("settings", {}).get(NUMA_BALANCING, "0").strip()
-    if value == "0":
-        return []
-    return [
-        Diagnostic.error(
-            "DP0229",
-            at("settings", NUMA_BALANCING).value,
-            "with NUMA balancing on, counting only some accesses sees nothing",
-            hint="write 0, or leave the setting out: it is then set and put back",
-            related=[(accesses.key, "this needs it off")],
-        )
-    ]
+    if policy.known("settings", {}).get(NUMA_BALANCING, "0").strip() != "0":
+        message = "with NUMA balancing on, counting only some accesses sees nothing"
+        hint = "write 0, or leave the setting out: it is then set and put back"
+        related = [(accesses.key, "this needs it off")]
+        span = at("settings", NUMA_BALANCING).value
+        yield Diagnostic.error("DP0229", span, message, hint=hint, related=related)
 
 
 def _service_needed(policy: Policy, at: Cursor, upkeep: Upkeep) -> Iterator[Diagnostic]:

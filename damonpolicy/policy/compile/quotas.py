@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from damonpolicy.base.diagnostics import Diagnostic
+from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.damon.actions import traits
-from damonpolicy.kernel.damon.capabilities import Capabilities
+from damonpolicy.kernel.damon.directory import File, Numbered
 from damonpolicy.kernel.damon.features import first_kernel
-from damonpolicy.kernel.damon.schema import default
-from damonpolicy.kernel.system.machine import Machine
-from damonpolicy.plan.ir import Feed, Loop
+from damonpolicy.plan.ir import Feed
 from damonpolicy.policy.compile import tuning
-from damonpolicy.policy.compile.files import Files
+from damonpolicy.policy.compile.files import Files, part
 from damonpolicy.policy.model.kdamond import Kdamond
-from damonpolicy.policy.model.quotas import MEASURED, Goal, Tuner, Weights, read_target
+from damonpolicy.policy.model.quotas import MEASURED, Goal, Quota, Tuner, Weights, read_target
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules.speaking import readable
+from damonpolicy.policy.rules.rule import readable
 
-__all__ = ("Quotas", "pressed")
+__all__ = ("pressed", "quota_files")
 
 _DEFAULT_WEIGHTS = Weights(size=0, access_rate=1, age=1)
 """Default weights of a quota: access rate and age alike."""
-_SECOND = 1_000_000
 
 
 def pressed(kdamond: Kdamond) -> int:
@@ -32,126 +30,87 @@ def pressed(kdamond: Kdamond) -> int:
     tests/guest/inside/test_service_trials.py). In between it keeps its last value.
     """
     windows = [
-        scheme.limits.every or _SECOND
+        scheme.limits.every or tuning.SECOND
         for scheme in kdamond.schemes
         if any(goal.metric == "some_mem_psi_us" for goal in scheme.limits.goals)
     ]
     return 3 * max(windows, default=0)
 
 
-class Quotas(Files):
-    """A compiler of quotas; ``feeds`` and ``loops`` are the service's part."""
-
-    def __init__(
-        self,
-        policy: str,
-        capabilities: Capabilities,
-        machine: Machine | None,
-        *,
-        served: bool = False,
-    ) -> None:
-        super().__init__(policy, capabilities, machine)
-        self.served = served
-        self.feeds: list[Feed] = []
-        self.loops: list[Loop] = []
-
-    def quota(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
-        """Compile a scheme's quota into the directory ``base``."""
-        quota, by_service = scheme.limits, self._by_service(scheme)
-
-        def size() -> int:
-            return 1 if by_service else max(quota.size or 0, 0)  # `UNLIMITED` is below 0
-
-        self.put_field(f"{base}/bytes", size, at("size"))
-        self.part(self._weights, scheme, kdamond, f"{base}/weights", at("weights"))
-        self.part(self._charge, scheme, base, at("fail_charge"))
-        if by_service:
-            self._tune(scheme, kdamond, base.removesuffix("/quotas"), at)
-            return
-        self.part(self._tuner, scheme, base, at("tuner"))
-        self.part(self._goals, scheme, f"{base}/goals", at("goals"))
-
-    def _weights(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
-        quota = scheme.limits
-        weights = quota.weights or Weights()
-        if quota.weights is None and quota.every and traits(kdamond.ops, scheme.action).priority:
-            weights = kdamond.temperature or _DEFAULT_WEIGHTS
-        self.put(f"{base}/sz_permil", weights.size, at("size"))
-        self.put(f"{base}/nr_accesses_permil", weights.access_rate, at)
-        self.put(f"{base}/age_permil", weights.age, at("age"))
-
-    def _charge(self, scheme: Scheme, base: str, at: Cursor) -> None:
-        charge = scheme.limits.fail_charge
-        self.put(f"{base}/fail_charge_num", charge.numerator if charge else 0, at)
-        self.put(f"{base}/fail_charge_denom", charge.denominator if charge else 0, at)
-
-    def _by_service(self, scheme: Scheme) -> bool:
-        """Return whether the service has to tune a quota toward goals, as this kernel cannot."""
-        wanted = scheme.limits.known("goals", ())
-        return (
-            self.served
-            and bool(wanted)
-            and all(goal.metric in MEASURED or goal.from_ is not None for goal in wanted)
-            and not self.has_all(["quota.goals"])
-            and self.has_all(["commit"])
-        )
-
-    def _tune(self, scheme: Scheme, kdamond: Kdamond, base: str, at: Cursor) -> None:
-        """Have the service tune the quota's size by the kernel's law."""
-        quota, measured = scheme.limits, []
-        for goal in quota.goals:
-            if goal.from_ is not None:
-                given = tuning.source(goal.from_, self.policy)
-            else:
-                given = {"metric": goal.metric, "node": goal.node, "complement": goal.complement}
-            measured.append((read_target(goal), given))
-        name = f"{kdamond.name}/{scheme.name}"
-        every = quota.every or _SECOND
-        self.loops.append(
-            tuning.goals(
-                name, kdamond.name, base, quota.size or 0, quota.tuner_name, every, measured
-            )
-        )
+@part
+def quota_files(out: Files, scheme: Scheme, kdamond: Kdamond, own: view.Quota, at: Cursor) -> None:
+    """Compile a scheme's quota."""
+    quota, by_service = scheme.limits, _by_service(out, scheme)
+    path = own.size.path  # `UNLIMITED` is below 0
+    out.put_field(path, lambda: 1 if by_service else max(quota.size or 0, 0), at("size"))
+    _weights(out, scheme, kdamond, own.weights, at("weights"))
+    above, below, charge = own.fail_charge, own.fail_charge_of, at("fail_charge")
+    out.put_field(above.path, lambda: getattr(quota.fail_charge, "numerator", 0), charge)
+    out.put_field(below.path, lambda: getattr(quota.fail_charge, "denominator", 0), charge)
+    if by_service:
+        out.loops.append(tuning.goals(out.policy, kdamond, scheme, own.size.path))
         message = "this kernel has no goals: the service tunes the quota by the kernel's law"
         hint = first_kernel("quota.goals")
-        self.found.append(Diagnostic.note("DP0607", at("goals").key, message, hint=hint))
+        out.found.append(Diagnostic.note("DP0607", at("goals").key, message, hint=hint))
+        return
+    _tuner(out, quota, own.tuner, at("tuner"))
+    _goals(out, quota, own.goals, at("goals"))
 
-    def _tuner(self, scheme: Scheme, base: str, at: Cursor) -> None:
-        tuner = scheme.limits.tuner
-        name = scheme.limits.tuner_name
-        changed = name != default(f"{base}/goal_tuner")
-        optional = isinstance(tuner, Tuner) and tuner.optional
-        if optional and changed and not self.has_all(["quota.tuner"]):
-            message = f"the tuner `{name}` is left out: `consist` tunes"
-            self.left_out(at, message, self.lacking(["quota.tuner"]))
+
+@part
+def _weights(out: Files, scheme: Scheme, kdamond: Kdamond, own: view.Weights, at: Cursor) -> None:
+    quota = scheme.limits
+    weights = quota.weights or Weights()
+    if quota.weights is None and quota.every and traits(kdamond.ops, scheme.action).priority:
+        weights = kdamond.temperature or _DEFAULT_WEIGHTS
+    out.put_keys(weights, at, own.size, own.access_rate, own.age)
+
+
+def _by_service(out: Files, scheme: Scheme) -> bool:
+    """Return whether the service has to tune a quota toward goals, as this kernel cannot."""
+    wanted = scheme.limits.known("goals", ())
+    return (
+        out.served
+        and bool(wanted)
+        and all(goal.metric in MEASURED or goal.from_ is not None for goal in wanted)
+        and not out.capabilities.has("quota.goals")
+        and out.capabilities.has("commit")
+    )
+
+
+@part
+def _tuner(out: Files, quota: Quota, own: File, at: Cursor) -> None:
+    name = quota.tuner_name
+    if isinstance(quota.tuner, Tuner) and quota.tuner.optional and name != own.row.default:
+        message = f"the tuner `{name}` is left out: `consist` tunes"
+        if out.leaves_out(at, message, ["quota.tuner"]):
             return
-        self.put(f"{base}/goal_tuner", name, at)
+    out.put(own.path, name, at)
 
-    def _goals(self, scheme: Scheme, base: str, at: Cursor) -> None:
-        kept: list[tuple[int, Goal]] = []
-        for index, goal in readable(scheme.limits.goals, "metric", "complement", "optional"):
-            needed = ["quota.goals", f"quota.goal.{goal.metric}"]
-            needed += ["quota.goal.complement"] if goal.complement else []
-            if goal.optional and not self.has_all(needed):
-                message = f"the goal on `{goal.metric}` is left out"
-                self.left_out(at(index, "metric"), message, self.lacking(needed))
-            else:
-                kept.append((index, goal))
-        self.put(f"{base}/nr_goals", len(kept), at)
-        for number, (index, goal) in enumerate(kept):
-            self.part(self._goal, scheme, goal, f"{base}/{number}", at(index))
 
-    def _goal(self, scheme: Scheme, goal: Goal, directory: str, place: Cursor) -> None:
-        self.put(f"{directory}/target_metric", goal.metric, place("metric"))
-        self.put(f"{directory}/complement", goal.complement, place("complement"))
-        target = read_target(goal)
-        # a fed goal starts neutral: a current value of 0 would open the quota at once
-        current = target if goal.metric == "user_input" else 0
-        self.put(f"{directory}/target_value", target, place("target"))
-        self.put(f"{directory}/current_value", current, place("metric"))
-        self.put(f"{directory}/nid", goal.node or 0, place("node"))
-        self.put(f"{directory}/path", goal.cgroup or "", place("cgroup"))
-        if goal.from_ is not None:
-            every = goal.from_.every or scheme.limits.every or _SECOND
-            given = tuning.source(goal.from_, self.policy)
-            self.feeds.append(Feed(directory, given, every))
+@part
+def _goals(out: Files, quota: Quota, own: Numbered[view.Goal], at: Cursor) -> None:
+    kept: list[tuple[int, Goal]] = []
+    for index, goal in readable(quota.goals, "metric", "complement", "optional"):
+        needed = ["quota.goals", f"quota.goal.{goal.metric}"]
+        needed += ["quota.goal.complement"] if goal.complement else []
+        message = f"the goal on `{goal.metric}` is left out"
+        if not (goal.optional and out.leaves_out(at(index, "metric"), message, needed)):
+            kept.append((index, goal))
+    out.put(own.count.path, len(kept), at)
+    for number, (index, goal) in enumerate(kept):
+        _goal(out, quota, goal, own[number], at(index))
+
+
+@part
+def _goal(out: Files, quota: Quota, goal: Goal, own: view.Goal, at: Cursor) -> None:
+    out.put_keys(goal, at, own.metric, own.complement)
+    target = read_target(goal)
+    # a fed goal starts neutral: a current value of 0 would open the quota at once
+    current = target if goal.metric == "user_input" else 0
+    out.put(own.target.path, target, at("target"))
+    out.put(own.current.path, current, at("metric"))
+    out.put_keys(goal, at, own.node, own.cgroup)
+    if goal.from_ is not None:
+        every = goal.from_.every or quota.every or tuning.SECOND
+        out.feeds.append(Feed(own.path, tuning.source(goal.from_, out.policy), every))

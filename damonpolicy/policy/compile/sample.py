@@ -9,6 +9,7 @@ kernels that would treat these filters like DAMOS filters.
 from __future__ import annotations
 
 from damonpolicy.base.units import format_cpulist
+from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.system.machine import Machine
 from damonpolicy.kernel.system.numa import cpus_of
 from damonpolicy.policy.model.sample import Accesses, NodeCpus
@@ -21,28 +22,28 @@ NUMA_BALANCING = "/proc/sys/kernel/numa_balancing"
 
 def sample_files(accesses: Accesses, machine: Machine | None) -> dict[str, str]:
     """Return the files below ``sample/``, for accesses that page faults report."""
-    filters: list[dict[str, str]] = []
+    conditions: list[tuple[str, ...]] = []  # the type, CPUs, threads, what matches
     if accesses.cpus is not None:
-        mask = _cpus(accesses, machine)
-        filters.append({"type": "cpumask", "cpumask": mask, "matching": "N", "allow": "N"})
+        conditions.append(("cpumask", _cpus(accesses, machine), "", "N"))
     if accesses.threads is not None:
-        threads = _threads(accesses)
-        filters.append({"type": "threads", "tid_arr": threads, "matching": "N", "allow": "N"})
+        conditions.append(("threads", "", _threads(accesses), "N"))
     if accesses.kind != "any":
         # a read is anything that is not a write: the kernel has no word for reads
-        matching = "N" if accesses.kind == "write" else "Y"
-        filters.append({"type": "write", "matching": matching, "allow": "N"})
-    if filters:
-        opposite = "N" if filters[-1]["matching"] == "Y" else "Y"
-        filters.append({**filters[-1], "matching": opposite, "allow": "Y"})
+        conditions.append(("write", "", "", "N" if accesses.kind == "write" else "Y"))
+    filters = [(*each, "N") for each in conditions]
+    if conditions:
+        *last, matching = conditions[-1]
+        filters.append((*last, "N" if matching == "Y" else "Y", "Y"))
+    own = view.Sample()
     files = {
-        "primitives/page_table": "N",
-        "primitives/page_fault": "Y",
-        "filters/nr_filters": str(len(filters)),
+        own.page_table.path: "N",
+        own.page_fault.path: "Y",
+        own.filters.count.path: str(len(filters)),
     }
-    for index, each in enumerate(filters):
-        base = {"cpumask": "", "tid_arr": ""} | each
-        files |= {f"filters/{index}/{name}": value for name, value in base.items()}
+    for index, values in enumerate(filters):
+        each = own.filters[index]
+        names = (each.type, each.cpus, each.threads, each.matching, each.allow)
+        files |= {file.path: value for file, value in zip(names, values, strict=True)}
     return files
 
 
@@ -51,11 +52,12 @@ def early_files(accesses: Accesses, machine: Machine | None) -> dict[str, str]:
 
     All of its conditions must hold; it has no word for reads.
     """
+    own = view.EarlyAccesses()
     return {
-        "use_reports": "Y",
-        "write_only": "Y" if accesses.kind == "write" else "N",
-        "cpus": _cpus(accesses, machine),
-        "tids": _threads(accesses),
+        own.use_reports.path: "Y",
+        own.write_only.path: "Y" if accesses.kind == "write" else "N",
+        own.cpus.path: _cpus(accesses, machine),
+        own.threads.path: _threads(accesses),
     }
 
 

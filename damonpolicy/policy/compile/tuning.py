@@ -6,16 +6,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from damonpolicy.base.diagnostics import Diagnostic
+from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.damon.capabilities import Capabilities
 from damonpolicy.kernel.damon.features import first_kernel
 from damonpolicy.plan.ir import CompiledKdamond, Loop
+from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.policy import Policy
+from damonpolicy.policy.model.quotas import read_target
+from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.model.sources import Source
 from damonpolicy.policy.reading.read import Cursor
 from damonpolicy.policy.rules.tuning import sources_of
 
-__all__ = ("age", "compile_loops", "goals", "source", "uncounted")
+__all__ = ("SECOND", "ages", "compile_loops", "goals", "source", "uncounted")
 
+SECOND = 1_000_000
+"""The window of a quota that names none, in microseconds."""
 _AGES_EVERY = 10_000_000
 """Microseconds between two looks at tuned intervals."""
 _FIRST = "1"
@@ -42,21 +48,20 @@ def uncounted(policy: Policy, at: Cursor, capabilities: Capabilities) -> Iterato
             yield Diagnostic.error("DP0401", span, message, hint=hint, unsupported=True)
 
 
-def compile_loops(policy: Policy, kdamonds: Iterable[CompiledKdamond]) -> tuple[Loop, ...]:
+def compile_loops(policy: Policy, kdamonds: Iterable[CompiledKdamond]) -> Iterator[Loop]:
     """Compile ``tuning:``; a loop on a scheme that this kernel's alternative lacks is left out."""
     places = {
         f"{kdamond.name}/{scheme}": (kdamond.name, directory)
         for kdamond in kdamonds
         for directory, scheme in kdamond.names.items()
     }
-    found = []
     for each in policy.tuning:
         kdamond, path = "", str(each.setting)
         if each.quota is not None:
             if each.quota not in places:
                 continue
             kdamond, directory = places[each.quota]
-            path = f"{directory}/quotas/bytes"
+            path = view.Scheme(path=directory).quota.size.path
         low, high = each.bounds.min, each.bounds.max
         law = {
             "law": "follow" if each.target is None else "approach",
@@ -69,32 +74,40 @@ def compile_loops(policy: Policy, kdamonds: Iterable[CompiledKdamond]) -> tuple[
             "fall_back": low if each.fall_back is None else each.fall_back,
             "fall_back_after": each.fall_back_after,
         }
-        found.append(
-            Loop(each.name, kdamond, path, law, (source(each.from_, policy.name),), each.every)
-        )
-    return tuple(found)
+        yield Loop(each.name, kdamond, path, law, (source(each.from_, policy.name),), each.every)
 
 
-def goals(
-    name: str, kdamond: str, directory: str, cap: int, tuner: str, every: int,
-    measured: Iterable[tuple[int, Mapping[str, Any]]],
-) -> Loop:  # fmt: skip
-    """Return the loop that replaces the kernel's goals: it moves a quota's size up to ``cap``.
+def goals(policy: str, kdamond: Kdamond, scheme: Scheme, size: str) -> Loop:
+    """Return the loop that replaces the kernel's goals: it moves a quota's file ``size``."""
+    quota = scheme.limits
+    law = {
+        "law": "goals",
+        "cap": quota.size or 0,
+        "tuner": quota.tuner_name,
+        "targets": [read_target(each) for each in quota.goals],
+        "start": _FIRST,
+    }
+    sources = tuple(
+        {"metric": each.metric, "node": each.node, "complement": each.complement}
+        if each.from_ is None
+        else source(each.from_, policy)
+        for each in quota.goals
+    )
+    name, every = f"{kdamond.name}/{scheme.name}", quota.every or SECOND
+    return Loop(name, kdamond.name, size, law, sources, every)
 
-    ``measured`` are the targets, and the sources of the numbers that should reach them.
+
+def ages(
+    policy: str, kdamond: Kdamond, scheme: Scheme, counts: Mapping[str, str], own: view.Range
+) -> Iterator[Loop]:
+    """Yield the loops that keep ages at their times while aggregations are tuned.
+
+    ``counts`` has the counts of aggregations before any tuning.
     """
-    pairs = list(measured)
-    law = {"law": "goals", "cap": cap, "tuner": tuner, "targets": [each for each, _ in pairs],
-           "start": _FIRST}  # fmt: skip
-    sources = tuple(each for _, each in pairs)
-    return Loop(name, kdamond, f"{directory}/quotas/bytes", law, sources, every)
-
-
-def age(name: str, kdamond: str, path: str, time: int, start: int, of: str, *, least: bool) -> Loop:
-    """Return the loop that keeps an age at ``time`` microseconds while aggregations are tuned.
-
-    ``start`` is its count of aggregations before any tuning; ``of`` the kdamond's full name;
-    ``least`` marks the lower bound.
-    """
-    law = {"law": "age", "time": time, "start": str(start), "least": least}
-    return Loop(name, kdamond, path, law, ({"aggregation": of},), _AGES_EVERY)
+    age, of = scheme.access_pattern.age, f"{policy}/{kdamond.name}"
+    for side, bound, path in (("min", age.min, own.min.path), ("max", age.max, own.max.path)):
+        if bound is not None and not bound.aggregations:
+            start, least = counts[path], side == "min"
+            law = {"law": "age", "time": bound.value, "start": start, "least": least}
+            name = f"{kdamond.name}/{scheme.name}/age.{side}"
+            yield Loop(name, kdamond.name, path, law, ({"aggregation": of},), _AGES_EVERY)

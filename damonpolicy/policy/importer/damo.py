@@ -7,38 +7,41 @@ damo wrote them.
 
 from __future__ import annotations
 
-from typing import get_args
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from itertools import chain
+from typing import TypeVar
 
 from damonpolicy.base.diagnostics import Diagnostic, Span
+from damonpolicy.base.lazy import dataclass
+from damonpolicy.base.units import U64_MAX
+from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.damon.actions import ACTIONS
+from damonpolicy.kernel.damon.directory import Directory, File, Numbered
+from damonpolicy.kernel.damon.schema import LAYERS
 from damonpolicy.kernel.damon.tree import CORE
-from damonpolicy.policy.importer.damo_pattern import Intervals, bounds
 from damonpolicy.policy.importer.damo_values import (
     BYTES,
     COUNT,
+    KINDS,
     MICRO,
-    MILLI,
+    PERCENT,
     Kind,
     Place,
+    Quantity,
     Report,
-    share,
 )
 from damonpolicy.policy.importer.policy import Source
 from damonpolicy.policy.model.probes import PROBED
-from damonpolicy.policy.model.quotas import Metric, TunerName
 from damonpolicy.policy.source.nodes import Mapping, Node, Scalar, Sequence
 
 __all__ = ("sources",)
 
-_CONTEXT = "contexts/0"
-_LAYERS = {
-    "core_filters": CORE,
-    "ops_filters": ("anon", "active", "memcg", "young", "hugepage_size", "unmapped"),
-}
-"""The types of filters that each directory takes."""
+D = TypeVar("D", bound=Directory)
+
+_SLOT = view.Kdamond()
 _OF_SCHEMES = ("action", "access_pattern", "quotas", "filters", "watermarks")
-_SAMPLED = ("cpumask", "threads", "write")
-_PERMIL, _BASIS_POINTS = share(1000), share(10_000)
 _ELIGIBLE = "node_eligible_mem_bp"
 
 
@@ -49,21 +52,15 @@ def sources(top: Node | None, name: str, ops: str = "") -> tuple[list[Source], l
     for all memory.
     """
     report = Report()
-    if schemes := _schemes(top):
-        kdamond = _around(schemes, ops or "paddr")
-        made = _Tree(kdamond, report)
-        report.unknown()
-        physical = not ops or ops == "paddr"
-        where = f"the schemes of {name}"
-        one = Source(where, "kdamond-0", made.files, spans=made.spans, system_ram=physical)
-        return [one], report.found
-    if ops and top is not None:
-        hint = "leave `--ops` out: the file says for each kdamond what it is"
-        return [], [
-            Diagnostic.error("DP0621", top.span, "this is not a list of schemes", hint=hint)
-        ]
+    schemes = _schemes(top)
     listed: Node | None = top
-    if isinstance(top, Mapping):
+    if schemes:
+        listed = Sequence((_around(schemes, ops or "paddr"),), schemes.span)
+    elif ops and top is not None:
+        hint = "leave `--ops` out: the file says for each kdamond what it is"
+        message = "this is not a list of schemes"
+        return [], [Diagnostic.error("DP0621", top.span, message, hint=hint)]
+    elif isinstance(top, Mapping):
         whole = Place(top, top.span, report)
         listed = Sequence(whole.items("kdamonds"), top.span) if whole.has("kdamonds") else None
     if not isinstance(listed, Sequence):
@@ -73,11 +70,12 @@ def sources(top: Node | None, name: str, ops: str = "") -> tuple[list[Source], l
         return [], [Diagnostic.error("DP0621", span, message, hint=hint)]
     if not listed.items:
         report.wrong(listed.span, "this configuration has no kdamond")
+    physical = schemes is not None and ops in ("", "paddr")
     result = []
     for index, each in enumerate(listed.items):
         made = _Tree(each, report)
-        where = f"kdamond {index} of {name}"
-        result.append(Source(where, f"kdamond-{index}", made.files, spans=made.spans))
+        where = f"the schemes of {name}" if schemes else f"kdamond {index} of {name}"
+        result.append(Source(where, f"kdamond-{index}", made.files, {}, made.spans, physical))
     report.unknown()
     return result, report.found
 
@@ -96,12 +94,9 @@ def _schemes(top: Node | None) -> Sequence | None:
 def _around(schemes: Sequence, ops: str) -> Mapping:
     """Return the kdamond that damo makes of schemes."""
     span = schemes.span
-
-    def one(key: str, value: Node) -> tuple[Scalar, Node]:
-        return Scalar(key, span), value
-
-    context = Mapping((one("ops", Scalar(ops, span)), one("schemes", schemes)), span)
-    return Mapping((one("contexts", Sequence((context,), span)),), span)
+    named = ((Scalar("ops", span), Scalar(ops, span)), (Scalar("schemes", span), schemes))
+    contexts = Sequence((Mapping(named, span),), span)
+    return Mapping(((Scalar("contexts", span), contexts),), span)
 
 
 class _Tree:
@@ -111,9 +106,9 @@ class _Tree:
         self.files: dict[str, str] = {}
         self.report = report
         self.spans: dict[str, Span] = {"": kdamond.span}
-        self.intervals = Intervals(5_000, 100_000)
+        self.intervals = _Intervals(5_000, 100_000)
         place = Place(kdamond, kdamond.span, report)
-        self.put("refresh_ms", place.amount("refresh_ms", 0, MILLI))
+        self.take(place, _SLOT.refresh)
         place.ignore("state", "pid")
         contexts = list(place.each("contexts"))
         if place.has("action"):
@@ -123,71 +118,77 @@ class _Tree:
         elif len(contexts) != 1:
             message = f"this kdamond has {len(contexts)} contexts, and kernels take one"
             report.wrong(place.node.span, message)
-        self.put("contexts/nr_contexts", "1")
+        self.put(_SLOT.contexts, "1")
         for each in contexts[1:]:
             each.ignore(*(key.text for key, _ in each.node.items))
         for each in contexts[:1]:
             self._context(each)
 
-    def put(self, path: str, value: str) -> None:
+    def put(self, file: File, value: str) -> None:
         """Set a file to the value that was just read."""
-        self.files[path] = value
+        self.files[file.path] = value
         if self.report.here is not None:
-            self.spans[path] = self.report.here
+            self.spans[file.path] = self.report.here
+
+    def take(self, at: Place, *files: File, **renamed: File) -> None:
+        """Set files to the values of damo's keys, which are the names of files or ``renamed``."""
+        for key, file in ({each.name: each for each in files} | renamed).items():
+            self.put(file, at.value(key, file.row))
+
+    def inside(self, at: Place, directory: Directory) -> Place:
+        """Return the mapping that has a directory's name, and is for it."""
+        place = at(directory.name)
+        self.spans[directory.path] = place.node.span
+        return place
+
+    def each(self, places: Iterable[Place], own: Numbered[D]) -> Iterator[tuple[Place, D]]:
+        """Yield the mappings of a list, each with its numbered directory."""
+        listed = list(places)
+        self.put(own.count, str(len(listed)))
+        for index, place in enumerate(listed):
+            self.spans[own[index].path] = place.node.span
+            yield place, own[index]
 
     def _context(self, at: Place) -> None:
-        attributes = f"{_CONTEXT}/monitoring_attrs"
-        self.put(f"{_CONTEXT}/operations", at.word("ops", "vaddr", ACTIONS))
-        self.put(f"{_CONTEXT}/addr_unit", at.amount("addr_unit", 1, BYTES))
-        self.put(f"{_CONTEXT}/pause", at.truth("pause"))
-        intervals = at("intervals")
-        self.intervals = Intervals(
-            intervals.number("sample_us", 5000, MICRO), intervals.number("aggr_us", 100_000, MICRO)
+        self.take(at, ops=_SLOT.ops)
+        self.put(_SLOT.addr_unit, at.amount(_SLOT.addr_unit.name, 1, BYTES))
+        self.take(at, _SLOT.paused)
+        own, goal = _SLOT.intervals, _SLOT.intervals.auto_tune
+        intervals = self.inside(at, own)
+        self.intervals = _Intervals(
+            intervals.number(own.sample.name, 5000, MICRO),
+            intervals.number(own.aggregation.name, 100_000, MICRO),
         )
-        goal = intervals("intervals_goal")
-        here = f"{attributes}/intervals"
-        self.spans[here] = intervals.node.span
-        self.put(f"{here}/sample_us", intervals.amount("sample_us", 5000, MICRO))
-        self.put(f"{here}/aggr_us", intervals.amount("aggr_us", 100_000, MICRO))
-        self.put(f"{here}/update_us", intervals.amount("ops_update_us", 1_000_000, MICRO))
-        here += "/intervals_goal"
-        self.spans[here] = goal.node.span
-        self.put(f"{here}/access_bp", goal.amount("access_bp", 0, _BASIS_POINTS))
-        self.put(f"{here}/aggrs", goal.amount("aggrs", 0, COUNT))
-        self.put(f"{here}/min_sample_us", goal.amount("min_sample_us", 0, MICRO))
-        self.put(f"{here}/max_sample_us", goal.amount("max_sample_us", 0, MICRO))
-        regions = at("nr_regions")
-        self.spans[f"{attributes}/nr_regions"] = regions.node.span
-        for bound, usual in (("min", 10), ("max", 1000)):
-            self.put(f"{attributes}/nr_regions/{bound}", regions.amount(bound, usual, COUNT))
-        self._sample(at("sample_control"), f"{attributes}/sample")
-        self._probes(at, f"{attributes}/probes")
-        self._targets(at, f"{_CONTEXT}/targets")
-        schemes = list(at.each("schemes"))
-        self.put(f"{_CONTEXT}/schemes/nr_schemes", str(len(schemes)))
-        for index, scheme in enumerate(schemes):
-            self._scheme(scheme, f"{_CONTEXT}/schemes/{index}")
+        tune = self.inside(intervals, goal)
+        self.take(intervals, own.sample, own.aggregation)
+        self.put(own.update, intervals.amount("ops_update_us", 1_000_000, MICRO))
+        self.take(tune, goal.observe, goal.aggregations, goal.min_sample, goal.max_sample)
+        regions = _SLOT.region_count
+        self.take(self.inside(at, regions), regions.min, regions.max)
+        self._sample(at("sample_control"), _SLOT.sample)
+        for each, probe in self.each(at.each("probes"), _SLOT.probes):
+            self._probe(each, probe)
+        for each, target in self.each(at.each("targets"), _SLOT.targets):
+            self.take(each, pid=target.pid, obsolete=target.obsolete)
+            for ends, region in self.each(each.each("regions"), target.regions):
+                self.take(ends, region.start, region.end)
+        for each, scheme in self.each(at.each("schemes"), _SLOT.schemes):
+            self._scheme(each, scheme)
 
-    def _sample(self, at: Place, base: str) -> None:
-        enabled = at("primitives_enabled")
-        self.put(f"{base}/primitives/page_table", enabled.truth("page_table", usual=True))
-        self.put(f"{base}/primitives/page_fault", enabled.truth("page_fault"))
-        filters = list(at.each("sample_filters"))
-        self.put(f"{base}/filters/nr_filters", str(len(filters)))
-        for index, each in enumerate(filters):
-            here = f"{base}/filters/{index}"
-            self.spans[here] = each.node.span
-            self.put(f"{here}/type", each.word("filter_type", "cpumask", _SAMPLED))
-            self.put(f"{here}/matching", each.truth("matching", literal=True))
-            self.put(f"{here}/allow", each.truth("allow", literal=True))
-            self.put(f"{here}/cpumask", each.text("cpumask"))
-            self.put(f"{here}/tid_arr", self._threads(each))
+    def _sample(self, at: Place, sample: view.Sample) -> None:
+        self.take(at("primitives_enabled"), sample.page_table, sample.page_fault)
+        for each, own in self.each(at.each("sample_filters"), sample.filters):
+            self.take(each, filter_type=own.type)
+            for file in (own.matching, own.allow):
+                self.put(file, each.truth(file.name, literal=True))
+            self.take(each, own.cpus)
+            self.put(own.threads, self._threads(each, own.threads.name))
 
-    def _threads(self, at: Place) -> str:
+    def _threads(self, at: Place, key: str) -> str:
         """Return threads as the kernel lists them; damo passes its text on unchanged."""
-        if isinstance(at.node.get("tid_arr"), Sequence):
-            return ",".join(str(at.read(node, COUNT)) for node in at.items("tid_arr"))
-        node = at.scalar("tid_arr")
+        if isinstance(at.node.get(key), Sequence):
+            return ",".join(str(at.read(node, COUNT)) for node in at.items(key))
+        node = at.scalar(key)
         if node is None or not node.text:
             return ""
         threads = node.text.split(",")
@@ -197,151 +198,95 @@ class _Tree:
             return ""
         return ",".join(str(int(each)) for each in threads)
 
-    def _probes(self, at: Place, base: str) -> None:
-        probes = list(at.each("probes"))
-        self.put(f"{base}/nr_probes", str(len(probes)))
-        for index, probe in enumerate(probes):
-            here = f"{base}/{index}"
-            self.spans[here] = probe.node.span
-            self.put(f"{here}/weight", probe.amount("weight", 0, COUNT))
-            preps, filters = list(probe.each("preps")), list(probe.each("filters"))
-            self.put(f"{here}/preps/nr_preps", str(len(preps)))
-            for number, prep in enumerate(preps):
-                action = prep.word("prep_action", "set_pgidle", ("set_pgidle",))
-                self.put(f"{here}/preps/{number}/prep_action", action)
-            self.put(f"{here}/filters/nr_filters", str(len(filters)))
-            for number, each in enumerate(filters):
-                place = f"{here}/filters/{number}"
-                self.spans[place] = each.node.span
-                self.put(f"{place}/type", each.word("filter_type", "anon", PROBED))
-                self.put(f"{place}/matching", each.truth("matching"))
-                self.put(f"{place}/allow", each.truth("allow"))
-                self.put(f"{place}/path", each.text("path"))
-                self.put(f"{place}/min", each.amount("range_min", 0, BYTES))
-                self.put(f"{place}/max", each.amount("range_max", 0, BYTES))
+    def _probe(self, at: Place, probe: view.Probe) -> None:
+        self.take(at, probe.weight)
+        for each, prep in self.each(at.each("preps"), probe.preps):
+            self.take(each, prep.action)
+        for each, own in self.each(at.each("filters"), probe.filters):
+            self.put(own.type, each.word("filter_type", "anon", PROBED))
+            self.take(
+                each, own.matching, own.allow, own.memcg, range_min=own.min, range_max=own.max
+            )
 
-    def _targets(self, at: Place, base: str) -> None:
-        targets = list(at.each("targets"))
-        self.put(f"{base}/nr_targets", str(len(targets)))
-        for index, target in enumerate(targets):
-            here = f"{base}/{index}"
-            self.spans[here] = target.node.span
-            self.put(f"{here}/pid_target", target.amount("pid", 0, COUNT))
-            self.put(f"{here}/obsolete_target", target.truth("obsolete"))
-            regions = list(target.each("regions"))
-            self.put(f"{here}/regions/nr_regions", str(len(regions)))
-            for number, region in enumerate(regions):
-                self.spans[f"{here}/regions/{number}"] = region.node.span
-                for bound in ("start", "end"):
-                    self.put(f"{here}/regions/{number}/{bound}", region.amount(bound, 0, BYTES))
-
-    def _scheme(self, at: Place, base: str) -> None:
-        self.spans[base] = at.node.span
-        self.put(f"{base}/action", at.word("action", "stat", ACTIONS["paddr"]))
-        nowhere = at.text("target_nid", "-1") == "-1"
-        self.put(f"{base}/target_nid", "-1" if nowhere else at.amount("target_nid", -1, COUNT))
-        dests = list(at.each("dests"))
-        self.put(f"{base}/dests/nr_dests", str(len(dests)))
-        for index, each in enumerate(dests):
-            self.spans[f"{base}/dests/{index}"] = each.node.span
-            for name in ("id", "weight"):
-                self.put(f"{base}/dests/{index}/{name}", each.amount(name, 0, COUNT))
-        self._pattern(at("access_pattern"), f"{base}/access_pattern")
-        every = at.amount("apply_interval_us", 0, MICRO)
-        self.put(f"{base}/apply_interval_us", every)
-        self._quota(at("quotas"), f"{base}/quotas")
-        marks = at("watermarks")
-        self.spans[f"{base}/watermarks"] = marks.node.span
-        self.put(
-            f"{base}/watermarks/metric", marks.word("metric", "none", ("none", "free_mem_rate"))
-        )
-        self.put(f"{base}/watermarks/interval_us", marks.amount("interval_us", 0, MICRO))
-        for name in ("high", "mid", "low"):
-            value = marks.amount(f"{name}_permil", 0, _PERMIL)
-            self.put(f"{base}/watermarks/{name}", value)
+    def _scheme(self, at: Place, scheme: view.Scheme) -> None:
+        self.put(scheme.action, at.word("action", "stat", ACTIONS["paddr"]))
+        to, nowhere = scheme.to.name, scheme.to.row.default
+        none = at.text(to, nowhere) == nowhere
+        self.put(scheme.to, nowhere if none else at.amount(to, -1, COUNT))
+        for each, dest in self.each(at.each("dests"), scheme.dests):
+            self.take(each, dest.node, dest.weight)
+        pattern, marks = scheme.access_pattern, scheme.watermarks
+        regions = self.inside(at, pattern)
+        self.take(regions("sz_bytes"), pattern.size.min, pattern.size.max)
+        rates = _counted(regions, _RATES, "percent", self.intervals, pattern.access_rate)
+        ages = _counted(regions, _AGES, "usec", self.intervals, pattern.age)
+        for file, value in chain(rates, ages):
+            self.put(file, value)
+        self.take(at, scheme.apply_every)
+        self._quota(self.inside(at, scheme.quota), scheme.quota)
+        awake = self.inside(at, marks)
+        self.take(awake, marks.metric, marks.every)
+        self.take(awake, high_permil=marks.high, mid_permil=marks.mid, low_permil=marks.low)
         at.ignore("stats", "tried_regions", "tried_bytes")
-        self.put(f"{base}/stats/max_nr_snapshots", at.amount("max_nr_snapshots", 0, COUNT))
-        self._unread(at, "max_nr_snapshots", *_LAYERS)
-        self._filters(at, base)
-
-    def _pattern(self, at: Place, base: str) -> None:
-        self.spans[base] = at.node.span
-        for path, value in bounds(at, self.intervals):
-            self.put(f"{base}/{path}", value)
-
-    def _quota(self, at: Place, base: str) -> None:
-        self.spans[base] = at.node.span
-        self.put(f"{base}/ms", at.amount("time_ms", 0, MILLI))
-        self.put(f"{base}/bytes", at.amount("sz_bytes", 0, BYTES))
-        self.put(f"{base}/reset_interval_ms", at.amount("reset_interval_ms", 0, MILLI))
-        for name in ("num", "denom"):
-            self.put(f"{base}/fail_charge_{name}", at.amount(f"fail_charge_{name}", 0, COUNT))
-        self.put(f"{base}/goal_tuner", at.word("goal_tuner", "consist", get_args(TunerName)))
-        at.ignore("effective_sz_bytes")
-        weights = at("weights")
-        for name in ("sz", "nr_accesses", "age"):
-            weight = weights.amount(f"{name}_permil", 0, _PERMIL)
-            self.put(f"{base}/weights/{name}_permil", weight)
-        goals = list(at.each("goals"))
-        self.put(f"{base}/goals/nr_goals", str(len(goals)))
-        for index, goal in enumerate(goals):
-            here = f"{base}/goals/{index}"
-            self.spans[here] = goal.node.span
-            metric = goal.word("metric", "user_input", get_args(Metric))
-            self.put(f"{here}/target_metric", metric)
-            kind = MICRO if metric == "some_mem_psi_us" else COUNT
-            if metric.endswith("_bp") and metric != _ELIGIBLE:
-                kind = _BASIS_POINTS
-            for name, each in (("target_value", kind), ("current_value", COUNT)):
-                # in old versions all goals were shares, of nothing that the kernel measures
-                old = not goal.has(name) and goal.has(f"{name}_bp")
-                self.put(f"{here}/{name}", goal.amount(f"{name}_bp" if old else name, 0, each))
-            self.put(f"{here}/nid", goal.amount("nid", 0, COUNT))
-            if metric == _ELIGIBLE and self.files[f"{here}/nid"] != "0":
-                message = f"damo does not write `nid` for `{metric}`: it is of node 0"
-                hint = "write the node that you want into the policy"
-                self.report.told(self.spans[f"{here}/nid"], message, hint)
-                self.files[f"{here}/nid"] = "0"
-            self.put(f"{here}/path", goal.text("memcg_path"))
-            self.put(f"{here}/complement", goal.truth("complement"))
-
-    def _filters(self, at: Place, base: str) -> None:
-        layers = {name: list(at.each(name)) for name in ("core_filters", "ops_filters")}
-        for each in at.each("filters"):
-            core = each.text("filter_type") in CORE
-            layers["core_filters" if core else "ops_filters"].append(each)
-        for layer, filters in layers.items():
-            self.put(f"{base}/{layer}/nr_filters", str(len(filters)))
-            for index, each in enumerate(filters):
-                here = f"{base}/{layer}/{index}"
-                self.spans[here] = each.node.span
-                self._filter(each, here, each.word("filter_type", "anon", _LAYERS[layer]))
-        self.put(f"{base}/filters/nr_filters", "0")
-
-    def _unread(self, at: Place, *keys: str) -> None:
-        """Report keys that look meaningful, but that damo ignores."""
-        for key in keys:
+        self.take(at, scheme.stats.max_snapshots)
+        for key in (scheme.stats.max_snapshots.name, *LAYERS):
             if (said := at.node.key(key)) and at.has(key):
                 message = f"damo does not look at `{key}` in a file, and the policy does"
                 hint = "leave it out of the policy if it is to do what damo does"
                 self.report.told(said.span, message, hint)
+        self._filters(at, scheme)
 
-    def _filter(self, at: Place, here: str, kind: str) -> None:
-        self.put(f"{here}/type", kind)
-        self.put(f"{here}/matching", at.truth("matching", usual=True))
+    def _quota(self, at: Place, quota: view.Quota) -> None:
+        self.take(at, time_ms=quota.time, sz_bytes=quota.size)
+        self.take(at, quota.every, quota.fail_charge, quota.fail_charge_of, quota.tuner)
+        at.ignore("effective_sz_bytes")
+        own = quota.weights
+        self.take(at("weights"), own.size, own.access_rate, own.age)
+        for each, goal in self.each(at.each("goals"), quota.goals):
+            self._goal(each, goal)
+
+    def _goal(self, at: Place, goal: view.Goal) -> None:
+        self.take(at, metric=goal.metric)
+        metric = self.files[goal.metric.path]
+        unit = "count" if metric == _ELIGIBLE else metric.rpartition("_")[2]
+        kind = KINDS.get(unit, COUNT)
+        for file, each in ((goal.target, kind), (goal.current, COUNT)):
+            # in old versions all goals were shares, of nothing that the kernel measures
+            old = not at.has(file.name) and at.has(f"{file.name}_bp")
+            self.put(file, at.amount(f"{file.name}_bp" if old else file.name, 0, each))
+        self.take(at, goal.node)
+        if metric == _ELIGIBLE and self.files[goal.node.path] != "0":
+            message = f"damo does not write `nid` for `{metric}`: it is of node 0"
+            hint = "write the node that you want into the policy"
+            self.report.told(self.spans[goal.node.path], message, hint)
+            self.files[goal.node.path] = "0"
+        self.take(at, memcg_path=goal.cgroup)
+        self.take(at, goal.complement)
+
+    def _filters(self, at: Place, scheme: view.Scheme) -> None:
+        core, pages = (list(at.each(name)) for name in LAYERS)
+        for each in at.each("filters"):
+            (core if each.text("filter_type") in CORE else pages).append(each)
+        for places, layer in ((core, scheme.core_filters), (pages, scheme.ops_filters)):
+            for each, own in self.each(places, layer):
+                self._filter(each, own)
+        self.put(scheme.filters.count, "0")
+
+    def _filter(self, at: Place, own: view.Filter) -> None:
+        self.take(at, filter_type=own.type)
+        self.put(own.matching, at.truth(own.matching.name, usual=True))
         # the older form calls it `filter_pass`, and lacks it if filters only reject
-        self.put(f"{here}/allow", at.truth("allow" if at.has("allow") else "filter_pass"))
-        self.put(f"{here}/memcg_path", at.text("memcg_path"))
-        addresses = at("address_range")
-        for bound in ("start", "end"):
-            self.put(f"{here}/addr_{bound}", addresses.amount(bound, 0, BYTES))
-        self.put(f"{here}/damon_target_idx", at.amount("damon_target_idx", 0, COUNT))
+        self.put(own.allow, at.truth("allow" if at.has("allow") else "filter_pass"))
+        self.take(at, own.memcg)
+        self.take(at("address_range"), start=own.start, end=own.end)
+        self.take(at, own.target)
+        kind = self.files[own.type.path]
         ranges = [("probe_hits_wsum_range", COUNT), ("hugepage_size", BYTES)]
         for key, unit in ranges if kind == "hugepage_size" else reversed(ranges):
-            bounds = self._range(at, key, unit)  # the last is part of the range
-        at.has("hugepage_size" if kind == "hugepage_size" else "probe_hits_wsum_range")
-        for name, value in zip(("min", "max"), bounds, strict=True):
-            self.put(f"{here}/{name}", value)
+            ends = self._range(at, key, unit)  # the last counts
+        at.has(key)
+        for file, value in zip((own.min, own.max), ends, strict=True):
+            self.put(file, value)
 
     def _range(self, at: Place, key: str, kind: Kind) -> tuple[str, str]:
         """Return the ends of a range, which is a list of two values or a mapping."""
@@ -356,3 +301,66 @@ class _Tree:
         if items:
             at.report.wrong(items[0].span, f"`{key}` has two ends")
         return "0", "0"
+
+
+@dataclass(frozen=True, slots=True)
+class _Intervals:
+    """Intervals in microseconds as damo computes them, before it truncates."""
+
+    sample: float
+    aggregation: float
+
+    @property
+    def samples(self) -> float:
+        """Samples in an aggregation."""
+        return self.aggregation / self.sample if self.sample else 1.0
+
+
+_RATES = replace(PERCENT, words=("samples",))
+_AGES = replace(MICRO, words=("aggr_intervals",))
+
+
+def _counted(
+    at: Place, kind: Kind, usual: str, intervals: _Intervals, files: view.Range
+) -> Iterator[tuple[File, str]]:
+    """Yield the files of two bounds with the values that damo writes.
+
+    They are in percent, time or bytes, or in the kernel's units; ``usual`` is damo's name for the
+    unit of a bare number. damo computes with the intervals as written: 50 % of 100 ms at 30 ms a
+    sample is 1.67 samples, and it writes 1.
+    """
+    key, word = files.name, kind.words[0]
+    unit = at.word(f"{key}_unit", usual, (usual, word))
+    place = at(key)
+    if unit != usual and (said := at.scalar(f"{key}_unit")) is not None:
+        message = f"damo 3 does not look at `{key}_unit`, and the policy does"
+        hint = f"to damo 3 a bare number is `{usual}`, and here it is `{unit}`"
+        at.report.told(said.span, message, hint)
+    nodes = {bound: place.scalar(bound) for bound in ("min", "max")}
+    found = {bound: place.quantity(node, kind) for bound, node in nodes.items() if node is not None}
+    units = {each.unit for each in found.values() if each and each.unit not in ("min", "max")}
+    if word in units and len(units) > 1:
+        message = f"the bounds of `{key}` have different units, which damo refuses"
+        at.report.wrong(place.node.span, message, f"write both in `{word}`, or none")
+    counted = word in units or unit == word
+    for file, most in ((files.min, 0), (files.max, U64_MAX)):
+        node, value = nodes[file.name], found.get(file.name)
+        place.has(file.name)  # reported here, for its place
+        if node is None:
+            value = Quantity(most, Fraction(most), file.name)
+        if value is None:
+            yield file, "0"
+            continue
+        if not counted or value.unit not in ("", word, "min", "max"):
+            value = _converted(value, kind, intervals)
+        whole = int(value.value) if node is None else place.rounded(node, value.value, value.exact)
+        yield file, str(min(whole, U64_MAX))
+
+
+def _converted(value: Quantity, kind: Kind, intervals: _Intervals) -> Quantity:
+    """Return a share or a time in samples or aggregations, in damo's steps."""
+    if kind is _RATES:
+        exact = value.exact * Fraction(intervals.samples) / 100
+        return Quantity(value.value * intervals.samples / 100, exact)
+    aggregation = intervals.aggregation or 1.0
+    return Quantity(value.value / aggregation, value.exact / Fraction(aggregation))

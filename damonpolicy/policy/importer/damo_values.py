@@ -12,16 +12,17 @@ from collections.abc import Collection, Iterator
 from collections.abc import Mapping as Table
 from fractions import Fraction
 
-from damonpolicy.base.diagnostics import Diagnostic, Span, did_you_mean
+from damonpolicy.base.diagnostics import Diagnostic, Span, closest, did_you_mean
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import U64_MAX
+from damonpolicy.kernel.damon.schema import Row
 from damonpolicy.policy.source.nodes import Mapping, Node, Scalar, Sequence
 
 __all__ = (
     "BYTES",
     "COUNT",
+    "KINDS",
     "MICRO",
-    "MILLI",
     "PERCENT",
     "SIZES",
     "TIMES",
@@ -29,7 +30,6 @@ __all__ = (
     "Place",
     "Quantity",
     "Report",
-    "share",
 )
 
 _UNITS = "KMGTPE"
@@ -63,15 +63,24 @@ class Kind:
     """The kernel's units for the bounds of a pattern, after exactly one number."""
 
 
-def share(parts: int) -> Kind:
+def _share(parts: int) -> Kind:
     """Return the kind of shares that the kernel counts in the given parts of the whole."""
     return Kind({"%": 1}, (100,), parts)
 
 
 COUNT = Kind({})
 BYTES = Kind(SIZES)
-MICRO, MILLI = Kind(TIMES, (1000,)), Kind(TIMES, (1000, 1000))
-PERCENT = share(100)
+MICRO = Kind(TIMES, (1000,))
+PERCENT = _share(100)
+KINDS = {
+    "us": MICRO,
+    "ms": Kind(TIMES, (1000, 1000)),
+    "bytes": BYTES,
+    "address": BYTES,
+    "permil": _share(1_000),
+    "bp": _share(10_000),
+}
+"""By the units of the kernel's files; others are counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +124,7 @@ class Report:
                     continue
                 message = f"`{key.text[:40]}` is not a key of damo here"
                 hint = did_you_mean(key.text, sorted(place.asked))
-                if hint.startswith("did you mean") and key.text not in _REMARKS:
+                if closest(key.text, place.asked) and key.text not in _REMARKS:
                     self.wrong(key.span, message, hint)
                 else:
                     self.told(key.span, f"{message}: it says nothing", hint)
@@ -180,13 +189,12 @@ class Place:
     def word(self, key: str, usual: str, known: Collection[str]) -> str:
         """Return one of some words."""
         node = self.scalar(key)
-        if node is None:
-            return usual
-        if node.text not in known:
+        if node is not None and node.text in known:
+            return node.text
+        if node is not None:
             hint = did_you_mean(node.text, known)
             self.report.wrong(node.span, f"no kernel knows `{node.text[:40]}` here", hint)
-            return usual
-        return node.text
+        return usual
 
     def truth(self, key: str, *, usual: bool = False, literal: bool = False) -> str:
         """Return Y or N; ``literal`` if damo treats every text as true."""
@@ -199,6 +207,17 @@ class Place:
             message = f"`{node.text[:40]}` is neither true nor false to damo"
             self.report.wrong(node.span, message, "write `true` or `false`")
         return found or "N"
+
+    def value(self, key: str, row: Row) -> str:
+        """Return what damo writes into a file, by its row."""
+        if row.words:
+            return self.word(key, row.default, row.words)
+        if row.kind == "bool":
+            return self.truth(key, usual=row.default == "Y")
+        if row.kind in ("path", "cpus"):
+            return self.text(key)
+        unit = "permil" if key.endswith("_permil") else row.unit
+        return self.amount(key, int(row.absent), KINDS.get(unit, COUNT))
 
     def amount(self, key: str, usual: int, kind: Kind) -> str:
         """Return a number in the kernel's unit."""

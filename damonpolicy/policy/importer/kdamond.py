@@ -6,49 +6,39 @@ out with a remark; compiling the result again checks that the rest is complete (
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from fractions import Fraction
+from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any
 
-from damonpolicy.base.units import (
-    UnitError,
-    format_cpulist,
-    format_duration,
-    format_percent,
-    read_cpulist,
-)
+from damonpolicy.base.units import UnitError, format_cpulist, read_cpulist
+from damonpolicy.kernel.damon import view
+from damonpolicy.kernel.damon.directory import Directory, Numbered
 from damonpolicy.kernel.damon.tree import Tree
 from damonpolicy.kernel.system import memory, numa
 from damonpolicy.kernel.system.machine import Machine
-from damonpolicy.policy.compile.plain import in_order, plain_keys
+from damonpolicy.policy.compile.plain import in_order, keys, plain_keys
 from damonpolicy.policy.importer import filters, schemes
 from damonpolicy.policy.importer.result import Decompiled
 from damonpolicy.policy.model.kdamond import Kdamond
 
 __all__ = ("kdamond",)
 
-_CONTEXT = "contexts/0"
-_ATTRIBUTES = f"{_CONTEXT}/monitoring_attrs"
 _SAMPLE, _AGGREGATION = 5_000, 100_000
-_ORDER = ("cpumask", "threads", "write")
-_SAMPLED = {"cpumask": "cpumask", "threads": "tid_arr"}
-"""The file with the argument of a sample filter, by its type."""
+_ORDER = ("cpus", "threads", "kind")
 
 
 def kdamond(tree: Tree, name: str, names: Mapping[str, str], machine: Machine | None) -> Decompiled:
     """Return one slot's kdamond; ``names`` gives schemes and probes their names, by directory."""
-    found = Decompiled(tree, names, machine, {"name": name})
+    slot = view.Kdamond(tree)
+    found = Decompiled(slot, names, machine, {"name": name})
     data = found.data
-    data["ops"] = found.text(f"{_CONTEXT}/operations", "vaddr")
+    data["ops"] = slot.ops.text
     data["targets"] = _targets(found)
     _accesses(found)
-    plain_keys(data, found.text)
+    plain_keys(data, tree.get)
     _intervals(found)
     _probes(found)
-    listed = [
-        schemes.scheme(found, index)
-        for index in range(found.number(f"{_CONTEXT}/schemes/nr_schemes"))
-    ]
+    listed = [schemes.scheme(found, each) for each in slot.schemes]
     _rename(listed)
     if listed:
         data["schemes"] = listed
@@ -59,75 +49,68 @@ def kdamond(tree: Tree, name: str, names: Mapping[str, str], machine: Machine | 
 def _rename(listed: list[dict[str, Any]]) -> None:
     """Number repeated names."""
     taken = {each["name"] for each in listed}
-    seen: set[str] = set()
-    for each in listed:
-        name, number = each["name"], 1
-        while each["name"] in seen or (number > 1 and each["name"] in taken):
-            number += 1
-            each["name"] = f"{name}-{number}"
-        seen.add(each["name"])
+    for index, each in enumerate(listed):
+        if each["name"] in [other["name"] for other in listed[:index]]:
+            names = (f"{each['name']}-{number}" for number in count(2))
+            each["name"] = next(name for name in names if name not in taken)
+            taken.add(each["name"])
 
 
 def _targets(found: Decompiled) -> list[dict[str, Any]]:
-    base = f"{_CONTEXT}/targets"
+    targets = found.slot.targets
     result = []
     pids: set[int] = set()
-    for index in range(found.number(f"{base}/nr_targets")):
-        here = f"{base}/{index}"
-        if found.text(f"{here}/obsolete_target") == "Y":
-            found.remark(base, "a target that leaves is not part of a policy: later ones move up")
+    for index, each in enumerate(targets):
+        pid = each.pid.number
+        if each.obsolete.yes:
+            why = "a target that leaves is not part of a policy: later ones move up"
+            found.remark(why, targets)
             continue
         if found.data["ops"] == "paddr":
-            if found.number(f"{here}/pid_target"):
-                found.remark(f"{here}/pid_target", "the kernel ignores it on `paddr`")
+            if pid:
+                found.remark("the kernel ignores it on `paddr`", each.pid)
             if index:
-                found.remark(base, "the kernel takes one target of `paddr`: they are united")
-            result += _physical(found, f"{here}/regions")
+                found.remark("the kernel takes one target of `paddr`: they are united", targets)
+            result += _physical(found, each.regions)
             continue
-        pid = found.number(f"{here}/pid_target")
         if pid in pids:
-            found.remark(base, "a policy monitors each process once: later targets move up")
+            found.remark("a policy monitors each process once: later targets move up", targets)
         elif found.machine is not None and not found.machine.exists(f"/proc/{pid}"):
-            found.remark(base, "a process that is gone is not monitored: later targets move up")
+            why = "a process that is gone is not monitored: later targets move up"
+            found.remark(why, targets)
         pids.add(pid)
         target: dict[str, Any] = {"process": {"pid": pid}}
-        regions = _regions(found, f"{here}/regions")
+        regions = _regions(_ranges(found, each.regions))
         if regions and found.data["ops"] == "fvaddr":
             target["regions"] = regions
         elif regions:
-            found.remark(f"{here}/regions", "on `vaddr` the kernel replaces them")
+            found.remark("on `vaddr` the kernel replaces them", each.regions)
         result.append(target)
     return result
 
 
-def _regions(found: Decompiled, base: str) -> list[dict[str, Any]]:
-    return [{"start": f"{start:#x}", "end": f"{end:#x}"} for start, end in _ranges(found, base)]
+def _regions(ranges: list[memory.Range]) -> list[dict[str, Any]]:
+    return [{"start": f"{start:#x}", "end": f"{end:#x}"} for start, end in ranges]
 
 
-def _ranges(found: Decompiled, base: str) -> list[memory.Range]:
-    unit = 1
-    if found.data["ops"] == "paddr":
-        unit = int(found.text(f"{_CONTEXT}/addr_unit", "1"))
-    ranges = [
-        (found.number(f"{base}/{index}/start") * unit, found.number(f"{base}/{index}/end") * unit)
-        for index in range(found.number(f"{base}/nr_regions"))
-    ]
+def _ranges(found: Decompiled, regions: Numbered[view.Region]) -> list[memory.Range]:
+    unit = found.slot.addr_unit.number if found.data["ops"] == "paddr" else 1
+    ranges = [(each.start.number * unit, each.end.number * unit) for each in regions]
     if any(bound % max(memory.PAGE, unit) for each in ranges for bound in each):
         why = "the kernel widens them to whole pages; those that share one are united"
-        found.remark(base, why)
+        found.remark(why, regions)
     return ranges
 
 
-def _physical(found: Decompiled, base: str) -> list[dict[str, Any]]:
-    ranges, machine = _ranges(found, base), found.machine
+def _physical(found: Decompiled, regions: Numbered[view.Region]) -> list[dict[str, Any]]:
+    ranges, machine = _ranges(found, regions), found.machine
     if machine is not None and ranges:
         if ranges == _whole(memory.system_ram(machine)):
             return [{"system_ram": True}]
         for node in numa.nodes(machine):
             if ranges == _whole(memory.node_ram(machine, node)):
                 return [{"numa_node": node}]
-    regions = _regions(found, base)
-    return [{"regions": regions}] if regions else []
+    return [{"regions": _regions(ranges)}] if ranges else []
 
 
 def _whole(ranges: list[memory.Range]) -> list[memory.Range]:
@@ -136,149 +119,122 @@ def _whole(ranges: list[memory.Range]) -> list[memory.Range]:
 
 
 def _intervals(found: Decompiled) -> None:
-    base = f"{_ATTRIBUTES}/intervals"
-    sample, aggregation = (found.number(f"{base}/{name}_us") for name in ("sample", "aggr"))
-    goal = f"{base}/intervals_goal"
+    own = found.slot.intervals
+    goal, sample = own.auto_tune, own.sample.number
+    tuned = goal.aggregations.number
     result: dict[str, Any] = {}
-    tuned = found.number(f"{goal}/aggrs")
     if sample != _SAMPLE or tuned:
-        result["sample"] = format_duration(sample)
-    if aggregation != sample * (_AGGREGATION // _SAMPLE) or tuned:
-        result["aggregation"] = format_duration(aggregation)
+        result |= keys(own.sample)
+    if own.aggregation.number != sample * (_AGGREGATION // _SAMPLE) or tuned:
+        result |= keys(own.aggregation)
     result |= found.data.pop("intervals", {})
     if tuned:
-        result["auto_tune"] = {
-            "observe": format_percent(Fraction(found.number(f"{goal}/access_bp"), 10_000)),
-            "aggregations": tuned,
-            "min_sample": format_duration(found.number(f"{goal}/min_sample_us")),
-            "max_sample": format_duration(found.number(f"{goal}/max_sample_us")),
-        }
+        result["auto_tune"] = keys(
+            goal.observe, goal.aggregations, goal.min_sample, goal.max_sample
+        )
     else:
-        found.remark(goal, "the kernel tunes nothing while `aggrs` is 0")
+        found.remark("the kernel tunes nothing while `aggrs` is 0", goal)
     if result:
         found.data["intervals"] = result
 
 
 def _probes(found: Decompiled) -> None:
-    base = f"{_ATTRIBUTES}/probes"
     result = []
-    for index in range(found.number(f"{base}/nr_probes")):
-        here = f"{base}/{index}"
-        probe: dict[str, Any] = {"name": found.names.get(here, f"probe-{index}")}
-        listed = filters.listed(found, filters.places(found, f"{here}/filters"), probe=True)
-        if listed:
+    for index, each in enumerate(found.slot.probes):
+        probe: dict[str, Any] = {"name": found.names.get(each.path, f"probe-{index}")}
+        if listed := filters.listed(found, list(each.filters)):
             probe["filters"] = listed
-        preps = found.number(f"{here}/preps/nr_preps")
-        if preps:
-            probe["preps"] = [
-                found.text(f"{here}/preps/{each}/prep_action") for each in range(preps)
-            ]
-        if weight := found.number(f"{here}/weight"):
-            probe["weight"] = weight
+        if preps := [prep.action.text for prep in each.preps]:
+            probe["preps"] = preps
+        if each.weight.number:
+            probe |= keys(each.weight)
         result.append(probe)
     if result:
         found.data["probes"] = result
 
 
 def _accesses(found: Decompiled) -> None:
-    early = f"{_CONTEXT}/operations_attrs"
-    if found.text(f"{early}/use_reports") == "Y":
-        kind = "write" if found.text(f"{early}/write_only") == "Y" else "any"
-        _say(found, kind, found.text(f"{early}/cpus"), found.text(f"{early}/tids"))
+    early, sample = found.slot.early_accesses, found.slot.sample
+    if early.use_reports.yes:
+        kind = {"kind": "write"} if early.write_only.yes else {}
+        _say(found, {**kind, "cpus": early.cpus.text, "threads": early.threads.text})
         return
-    for name in ("write_only", "cpus", "tids"):
-        found.remark(f"{early}/{name}", "the kernel ignores it while `use_reports` is N")
-    base = f"{_ATTRIBUTES}/sample"
-    fault, table = (
-        found.text(f"{base}/primitives/{name}", default) == "Y"
-        for name, default in (("page_fault", "N"), ("page_table", "Y"))
-    )
-    count = found.number(f"{base}/filters/nr_filters")
-    if fault == table:
-        found.remark(f"{base}/primitives", "the kernel accepts exactly one of the primitives")
-    if not fault:
-        found.remark(f"{base}/filters", "the kernel ignores them without page faults")
+    why = "the kernel ignores it while `use_reports` is N"
+    found.remark(why, early.write_only, early.cpus, early.threads)
+    if sample.page_fault.yes == sample.page_table.yes:
+        primitives = Directory(path=sample.page_fault.path.rpartition("/")[0])
+        found.remark("the kernel accepts exactly one of the primitives", primitives)
+    if not sample.page_fault.yes:
+        found.remark("the kernel ignores them without page faults", sample.filters)
         return
-    told = _conditions(found, f"{base}/filters", count)
+    listed = list(sample.filters)
+    told = _conditions(found, listed) if listed else {}
     if told is None:
-        found.remark(f"{base}/filters", _unsaid(found, f"{base}/filters", count))
-        told = ("any", "", "")
-    _say(found, *told)
+        found.remark(_unsaid(listed), sample.filters)
+    _say(found, told or {})
 
 
-def _unsaid(found: Decompiled, base: str, count: int) -> str:
+def _counted(listed: Sequence[view.SampleFilter]) -> dict[str, str]:
+    """Return what filters count, by the policy's keys."""
+    result = {}
+    for each in listed:
+        kind, counts = each.type.text, each.matching.yes == each.allow.yes
+        if kind == "write":
+            result["kind"] = "write" if counts else "read"
+        elif counts:
+            key, file = ("cpus", each.cpus) if kind == "cpumask" else ("threads", each.threads)
+            result[key] = file.text
+    return result
+
+
+def _unsaid(listed: Sequence[view.SampleFilter]) -> str:
     """Return why sample filters are not in the policy.
 
     The kernel drops what a filter rejects, and treats the rest by the last one
     (damon_sample_filter_out() of damon/next): filters that only allow, such as those of damo's
     options, make everything count.
     """
-    meant: dict[str, str] = {}
-    for index in range(count):
-        here = f"{base}/{index}"
-        kind, matching = (found.text(f"{here}/{name}") for name in ("type", "matching"))
-        if found.text(f"{here}/allow") != "Y":
-            return (
-                "they are not of the form that a policy has: reject what does not count, then allow"
-            )
-        if kind == "write":
-            meant["kind"] = "write" if matching == "Y" else "read"
-        elif matching == "Y":
-            name = {"cpumask": "cpus"}.get(kind, "threads")
-            value = found.text(f"{here}/{_SAMPLED[kind]}")
-            meant[name] = f'"{value}"' if name == "cpus" else f"[{value}]"
-    form = ", ".join(f"{name}: {value}" for name, value in meant.items()) or "kind: write"
+    if not all(each.allow.yes for each in listed):
+        return "they are not of the form that a policy has: reject what does not count, then allow"
+    forms = {"kind": "kind: {}", "cpus": 'cpus: "{}"', "threads": "threads: [{}]"}
+    told = [forms[key].format(each) for key, each in _counted(listed).items()]
+    form = ", ".join(told) or "kind: write"
     return f"nothing is rejected, so all accesses count; `accesses: {{{form}}}` counts only those"
 
 
-def _say(found: Decompiled, kind: str, cpus: str, threads: str) -> None:
-    accesses: dict[str, Any] = {} if kind == "any" else {"kind": kind}
-    if cpus:
+def _say(found: Decompiled, told: Mapping[str, str]) -> None:
+    accesses: dict[str, Any] = {"kind": told["kind"]} if "kind" in told else {}
+    if cpus := told.get("cpus"):
         try:
             accesses["cpus"] = format_cpulist(read_cpulist(cpus))
         except UnitError as error:
-            found.remark(f"{_ATTRIBUTES}/sample/filters", str(error))
+            found.remark(str(error), found.slot.sample.filters)
             return
-    if threads:
+    if threads := told.get("threads"):
         accesses["threads"] = threads.split(",")
     found.data["accesses"] = accesses or {"primitive": "page_fault"}
 
 
-def _conditions(found: Decompiled, base: str, count: int) -> tuple[str, str, str] | None:
-    """Return the kind, CPUs and threads that filters of our form count; None for other forms."""
-    kind, cpus, threads = "any", "", ""
-    rows = [
-        {
-            name: found.text(f"{base}/{index}/{name}")
-            for name in ("type", "matching", "allow", "cpumask", "tid_arr")
-        }
-        for index in range(count)
-    ]
-    if not rows:
-        return kind, cpus, threads
-    *rejects, last = rows
-    if not rejects or last["allow"] != "Y" or {**rejects[-1], "allow": "", "matching": ""} != {
-        **last, "allow": "", "matching": "",
-    } or last["matching"] == rejects[-1]["matching"]:  # fmt: skip
+def _conditions(found: Decompiled, listed: Sequence[view.SampleFilter]) -> dict[str, str] | None:
+    """Return what filters of our form count; None for other forms."""
+    *rejects, last = listed
+
+    def said(each: view.SampleFilter) -> tuple[str, str, str]:
+        return each.type.text, each.cpus.text, each.threads.text
+
+    if not rejects or not last.allow.yes or said(rejects[-1]) != said(last):
         return None
-    for row in rejects:
-        if row["allow"] == "Y" or (row["type"] != "write" and row["matching"] == "Y"):
-            return None
-        if row["type"] == "write":
-            kind = "read" if row["matching"] == "Y" else "write"
-        elif row["type"] == "cpumask":
-            cpus = row["cpumask"]
-        else:
-            threads = row["tid_arr"]
-    types = [row["type"] for row in rejects]
-    given = all(row[_SAMPLED[row["type"]]] for row in rejects if row["type"] in _SAMPLED)
-    if not given or len(set(types)) < len(types):
+    told = _counted(rejects)
+    known = len(told) == len(rejects) and all(told.values())
+    opposite = last.matching.yes != rejects[-1].matching.yes
+    if not known or not opposite or any(each.allow.yes for each in rejects):
         return None
-    if types != [each for each in _ORDER if each in types]:
-        found.remark(base, "a policy writes CPUs first, then threads, then the kind")
-    for index, row in enumerate(rows):
-        for name in ("cpumask", "tid_arr"):
-            if row[name] and name != _SAMPLED.get(row["type"]):
-                why = f"the kernel ignores it for the type `{row['type']}`"
-                found.remark(f"{base}/{index}/{name}", why)
-    return kind, cpus, threads
+    if list(told) != [each for each in _ORDER if each in told]:
+        why = "a policy writes CPUs first, then threads, then the kind"
+        found.remark(why, found.slot.sample.filters)
+    for each in listed:
+        kind = each.type.text
+        for file, own in ((each.cpus, "cpumask"), (each.threads, "threads")):
+            if file.text and kind != own:
+                found.remark(f"the kernel ignores it for the type `{kind}`", file)
+    return told

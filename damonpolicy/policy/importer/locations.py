@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
+from itertools import chain, islice
 
 from damonpolicy.base.diagnostics import Diagnostic, Span
 from damonpolicy.base.lazy import dataclass
+from damonpolicy.kernel.damon.directory import Directory
+from damonpolicy.kernel.damon.schema import pattern
 from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.kernel.damon.view import Kdamond
 from damonpolicy.kernel.damon.words import WORDS
 from damonpolicy.policy.source.files import SourceFile
 from damonpolicy.policy.source.nodes import Path, plain
@@ -19,13 +23,11 @@ from damonpolicy.policy.source.yaml import parse
 
 __all__ = ("Source", "relocated")
 
-_SCOPES = {
-    "schemes": "contexts/*/schemes/*",
-    "probes": "contexts/*/monitoring_attrs/probes/*",
-}
+_SLOT = Kdamond()
+_SCOPES = {"schemes": pattern(_SLOT.schemes[0].path), "probes": pattern(_SLOT.probes[0].path)}
 """Lists with named items: words begin below them."""
 _VERBS = ("allow", "reject", "not")
-_WHOLE = {"targets": "contexts/*/targets/*", "accesses": "contexts/*/monitoring_attrs/sample"}
+_WHOLE = {"targets": pattern(_SLOT.targets[0].path), "accesses": _SLOT.sample.path}
 """Keys without a file of their own."""
 
 
@@ -65,11 +67,8 @@ def relocated(
     if top is None:
         return tuple(found)
     _, places = plain(top)
-    paths: dict[Span, Path] = {}
-    for known in (places.values, places.keys):
-        for path, span in known.items():
-            if len(path) >= len(paths.get(span, ())):
-                paths[span] = path
+    known = [*places.values.items(), *places.keys.items()]
+    paths = {span: path for path, span in sorted(known, key=lambda each: len(each[0]))}
 
     def there(span: Span) -> Span:
         path = paths.get(span, ())
@@ -96,41 +95,36 @@ def _place(path: Path, sources: Sequence[Source]) -> Span | None:
     source, rest = sources[path[1]], path[2:]
     numbers = [each for each in rest if isinstance(each, int)]
     words = [each for each in rest if isinstance(each, str)]
-    scope = _SCOPES.get(words[0], "") if words and numbers else ""
-    below = ".".join(words[1:] if words and words[0] == "schemes" else words)
     if "filters" in words and len(numbers) > 1:
-        directory = _filter(source.tree, scope, numbers)
         inside = [each for each in words[words.index("filters") :] if each not in _VERBS]
-        name = ".".join(inside)
-        file = next((each.kernel for each in WORDS if each.ours == name), "")
-        return source.place(f"{directory}/{file.rpartition('/')[2]}")
+        file = next((each.kernel for each in WORDS if each.ours == ".".join(inside)), "")
+        directory = _filter(Kdamond(source.tree), words[0], *numbers[:2])
+        return source.place(directory.below(file.rpartition("/")[2]))
+    scope = _SCOPES.get(words[0], "") if words and numbers else ""
+    below = ".".join(words[1:] if words[:1] == ["schemes"] else words)
     while below:
         for word in WORDS:
             same = word.ours == below or word.ours.startswith(f"{below}.")
             if same and word.kernel.startswith(scope):
-                return source.place(_filled(word.kernel, numbers, exact=word.ours == below))
+                file = _filled(word.kernel, numbers)
+                return source.place(file if word.ours == below else file.rpartition("/")[0])
         below = below.rpartition(".")[0]
     whole = _WHOLE.get(words[0], scope) if words else ""
-    return source.place(_filled(whole, numbers, exact=True))
+    return source.place(_filled(whole, numbers))
 
 
-def _filled(pattern: str, numbers: Sequence[int], *, exact: bool) -> str:
-    """Put numbers into a pattern; a pattern for several files gives their directory."""
-    left = [0, *numbers]
-    parts = []
-    for part in pattern.split("/"):
-        if part == "*" and not left:
-            break
-        parts.append(str(left.pop(0)) if part == "*" else part)
-    return "/".join(parts if exact else parts[:-1])
+def _filled(path: str, numbers: Sequence[int]) -> str:
+    """Put numbers into a pattern; a pattern with more of them gives a directory."""
+    first, *parts = path.split("*")
+    for each, part in zip((0, *numbers), parts, strict=False):
+        first += f"{each}{part}"
+    return first.rstrip("/")
 
 
-def _filter(tree: Tree, scope: str, numbers: Sequence[int]) -> str:
+def _filter(slot: Kdamond, scope: str, item: int, index: int) -> Directory:
     """Return the directory of a filter by its number in the policy's one list."""
-    base, index = _filled(scope, numbers, exact=True), numbers[1]
-    for directory in ("core_filters", "ops_filters", "filters"):
-        count = int(tree.get(f"{base}/{directory}/nr_filters", "0"))
-        if index < count:
-            return f"{base}/{directory}/{index}"
-        index -= count
-    return base
+    scheme, probe = slot.schemes[item], slot.probes[item]
+    if scope == "probes":
+        return next(islice(probe.filters, index, None), probe)
+    listed = (scheme.core_filters, scheme.ops_filters, scheme.filters)
+    return next(islice(chain(*listed), index, None), scheme)

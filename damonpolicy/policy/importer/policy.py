@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from damonpolicy.base.diagnostics import Diagnostic, Span
+from damonpolicy.base.diagnostics import Diagnostic, Span, is_whole
 from damonpolicy.base.errors import DamonPolicyError
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.kernel.damon.capabilities import Capabilities
+from damonpolicy.kernel.damon.directory import Numbered
 from damonpolicy.kernel.damon.modules import parameter_path
 from damonpolicy.kernel.damon.schema import default
 from damonpolicy.kernel.damon.tree import Tree, configuration, startable
+from damonpolicy.kernel.damon.view import Filter, Kdamond
 from damonpolicy.kernel.system.cgroups import its_name
 from damonpolicy.kernel.system.machine import Machine, read_or
 from damonpolicy.plan.bind import Bound, bind, stated
 from damonpolicy.plan.normal import in_effect
+from damonpolicy.policy.compile.loading import place
 from damonpolicy.policy.compile.policies import (
     Loaded,
     Overrides,
@@ -27,7 +30,6 @@ from damonpolicy.policy.compile.policies import (
     Upkeep,
     compile_policies,
     load,
-    place,
 )
 from damonpolicy.policy.importer.kdamond import kdamond
 from damonpolicy.policy.importer.locations import Source, relocated
@@ -70,13 +72,13 @@ def policy(
     if made:
         data["kdamonds"] = [each.data for each in made]
     own = dict(modules or {})
-    running = bool(own) or any(each.tree.get("state") == "on" for each in sources)
+    running = bool(own) or any(Kdamond(each.tree).state.text == "on" for each in sources)
     if machine is not None and running and machine.exists(parameter_path("damon_stat", "enabled")):
         # otherwise it runs after the next boot, and none of these could start beside it
         own.setdefault("damon_stat", {"enabled": False})
     if own:
         data["modules"] = own
-    unsayable = next((each for each in _words(data) if not _sayable(each)), None)
+    unsayable = next((each for each in _words(data) if "{{" in each or not is_whole(each)), None)
     if unsayable is not None:
         message = f"no policy can say {unsayable[:60]!a}: it is not UTF-8, or is a template"
         hint = "give that cgroup another name"
@@ -84,18 +86,13 @@ def policy(
     text = to_yaml(data, [*comments, *_processes(made, machine)])
     file = SourceFile(f"{name}.yaml", text)
     loaded = load([file], Overrides(), machine=machine)
-    found = [each for each in loaded.found if each.severity == "error"]
-    if found:
-        return Imported(text, relocated(found, file, sources, spans or {}), ())
     again, more = _again(loaded, capabilities, machine)
-    found = [each for each in more if each.severity == "error"]
-    if found:
-        return Imported(text, relocated(found, file, sources, spans or {}), ())
+    for found in (loaded.found, more):
+        if errors := [each for each in found if each.severity == "error"]:
+            return Imported(text, relocated(errors, file, sources, spans or {}), ())
     meant = [each for each in loaded.found if each.severity == "warning"]
-    told = [
-        *relocated(meant, file, sources, spans or {}),
-        *(each for each in more if each.code == "DP0305"),
-    ]
+    told = [*relocated(meant, file, sources, spans or {})]
+    told += [each for each in more if each.code == "DP0305"]
     differences: list[dict[str, str]] = []
     for source, decompiled, files in zip(sources, made, again, strict=False):
         these = _compare(source, decompiled, files)
@@ -112,34 +109,21 @@ def written(text: str, capabilities: Capabilities) -> list[dict[str, str]]:
 
 def _words(value: Any) -> Iterator[str]:
     """Yield all texts of plain data."""
-    match value:
-        case str():
-            yield value
-        case Mapping():
-            for each in value.values():
-                yield from _words(each)
-        case list() | tuple():
-            for each in value:
-                yield from _words(each)
-        case _:
-            pass
-
-
-def _sayable(text: str) -> bool:
-    """Return whether a policy keeps a text unchanged."""
-    return "{{" not in text and text.encode("utf-8", "replace").decode("utf-8") == text
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _words(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _words(each)
 
 
 def _processes(made: Sequence[Decompiled], machine: Machine | None) -> list[str]:
     """Name the processes of the pids."""
-    lines = []
-    for each in made:
-        for target in each.data["targets"]:
-            pid = target.get("process", {}).get("pid")
-            comm = read_or(machine, f"/proc/{pid}/comm").strip() if machine and pid else ""
-            if comm:
-                lines.append(f"pid {pid} is {comm}")
-    return list(dict.fromkeys(lines))
+    targets = [target for each in made for target in each.data["targets"]]
+    pids = dict.fromkeys(target["process"]["pid"] for target in targets if "process" in target)
+    comms = {pid: read_or(machine, f"/proc/{pid}/comm").strip() for pid in pids if machine and pid}
+    return [f"pid {pid} is {comm}" for pid, comm in comms.items() if comm]
 
 
 def _again(
@@ -152,7 +136,7 @@ def _again(
     for compiled in (each for policy_ in policies.values() for each in policy_.kdamonds):
         files = dict(compiled.files)
         for directory, lines in compiled.filters.items():
-            files[f"{directory}/nr_filters"] = str(len(lines))
+            files[Numbered({}, directory, Filter).count.path] = str(len(lines))
             for index, line in enumerate(lines):
                 path = its_name(line.files.get(line.path_file, ""))
                 own = {**line.files, line.path_file: path} if path else line.files
@@ -175,26 +159,20 @@ def _compare(source: Source, decompiled: Decompiled, files: Tree) -> list[dict[s
     """Return the files that the policy would change when applied."""
     before = configuration(in_effect(startable(source.tree)))
     after = configuration(in_effect(files))
+    targets = f"{Kdamond().targets.path}/"
     result = []
     for path in sorted({*before, *after}):
-        if path not in before and source.spans:  # a file of damo lacks some files of kernels
+        usual = default(path)
+        was, becomes = before.get(path, ""), after.get(path, usual)
+        # a file of damo lacks some files of kernels
+        added = path not in before and (source.spans or becomes == usual)
+        if was == becomes or added or (source.system_ram and path.startswith(targets)):
             continue
-        if source.system_ram and path.startswith("contexts/0/targets/"):
-            continue
-        old, new = (tree.get(path) for tree in (before, after))
-        if old is None and new is not None and new == default(path):
-            continue
-        if old != new:
-            result.append(
-                {
-                    "kdamond": source.where,
-                    "file": path,
-                    "is": "" if old is None else old,
-                    "becomes": default(path) if new is None else new,
-                    "why": decompiled.why(path),
-                }
-            )
-    return [each for each in result if each["is"] != each["becomes"]]
+        why = decompiled.why(path)
+        result.append(
+            {"kdamond": source.where, "file": path, "is": was, "becomes": becomes, "why": why}
+        )
+    return result
 
 
 def _warnings(
@@ -205,17 +183,9 @@ def _warnings(
     for each in differences:
         by_place.setdefault(decompiled.place(each["file"]) or each["file"], []).append(each)
     for where, these in by_place.items():
+        one, path = these[0], where
+        message = f"the policy has not all of `{path}` of {source.where}"
         if len(these) == 1:
-            yield _warning(these[0], source.place(these[0]["file"]))
-        else:
-            message = f"the policy has not all of `{where}` of {source.where}"
-            yield Diagnostic.warning("DP0620", source.place(where), message, hint=these[0]["why"])
-
-
-def _warning(difference: Mapping[str, str], span: Span | None) -> Diagnostic:
-    where, path = difference["kdamond"], difference["file"]
-    message = (
-        f"`{path}` of {where} is `{difference['is']}`, and the policy makes it"
-        f" `{difference['becomes']}`"
-    )
-    return Diagnostic.warning("DP0620", span, message, hint=difference["why"])
+            path, was, becomes = one["file"], one["is"], one["becomes"]
+            message = f"`{path}` of {source.where} is `{was}`, and the policy makes it `{becomes}`"
+        yield Diagnostic.warning("DP0620", source.place(path), message, hint=one["why"])

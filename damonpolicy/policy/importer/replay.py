@@ -8,29 +8,24 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from fractions import Fraction
 from pathlib import PurePosixPath
 from typing import Any
 
 from damonpolicy.base.diagnostics import Diagnostic, Span
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.base.units import format_bytes, format_duration, format_percent
-from damonpolicy.kernel.damon.modules import (
-    COMMIT_INPUTS,
-    PARAMETERS,
-    UNLIMITED,
-    Parameter,
-    module_of,
-)
+from damonpolicy.kernel.damon.modules import COMMIT_INPUTS, PARAMETERS, UNLIMITED, module_of
 from damonpolicy.kernel.damon.tree import empty_slot, slot_numbers, slot_tree, snapshot
+from damonpolicy.kernel.damon.view import Kdamond
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.system.machine import KDAMONDS, Machine, read_value
+from damonpolicy.policy.compile.plain import spoken
 from damonpolicy.policy.importer.locations import Source
 from damonpolicy.policy.importer.writes import Write
 from damonpolicy.policy.source.nodes import Path
 
 __all__ = ("Deployed", "live", "modules", "played")
 
+_SLOT = Kdamond()
 _ENABLED = "enabled"
 _COUNTS = "damon_stat"
 
@@ -49,14 +44,15 @@ class Deployed:
 def played(writes: Sequence[Write], machine: Machine, name: str) -> Deployed:
     """Write everything to a temporary machine, on which nothing is started."""
     result = Deployed()
-    spans: dict[str, Span] = {}
+    spans: dict[str, dict[str, Span]] = {}
     parameters: dict[str, str] = {}
     states: dict[str, Write] = {}
     for write in writes:
         own = write.path.removeprefix(f"{KDAMONDS}/")
-        if own != write.path and own.rpartition("/")[2] in ("state", "pid"):
-            if own.endswith("/state") and write.value in ("on", "off"):
-                states[own.partition("/")[0]] = write
+        number, _, below = own.partition("/")
+        if own != write.path and below in (_SLOT.state.path, _SLOT.pid.path):
+            if below == _SLOT.state.path and write.value in ("on", "off"):
+                states[number] = write
             continue
         if module_of(write.path):
             if write.path.rpartition("/")[2] == COMMIT_INPUTS:
@@ -74,9 +70,10 @@ def played(writes: Sequence[Write], machine: Machine, name: str) -> Deployed:
             result.found.append(Diagnostic.error("DP0696", write.span, message))
             continue
         if own != write.path:
-            spans[own] = write.span
-            for directory in PurePosixPath(own).parents:  # at its first write
-                spans.setdefault(str(directory), write.span)
+            mine = spans.setdefault(number, {})
+            mine[below] = write.span
+            for directory in PurePosixPath(below).parents:  # at its first write
+                mine.setdefault(str(directory), write.span)
         else:
             parameters[write.path] = value
             parameter = PARAMETERS[write.path]
@@ -86,10 +83,10 @@ def played(writes: Sequence[Write], machine: Machine, name: str) -> Deployed:
     tree = snapshot(machine)
     for slot in slot_numbers(tree):
         one = slot_tree(tree, slot)
-        if not empty_slot(one) and one.get("contexts/nr_contexts") == "1":
-            mine = {path.partition("/")[2]: span for path, span in spans.items()
-                    if path.startswith(f"{slot}/")}  # fmt: skip
-            mine[""] = mine.get("contexts/nr_contexts") or next(iter(mine.values()))
+        contexts = Kdamond(one).contexts
+        if not empty_slot(one) and contexts.text == "1":
+            mine = spans[str(slot)]
+            mine[""] = mine.get(contexts.path) or next(iter(mine.values()))
             last = states.get(str(slot))
             if last is None or last.value == "off":
                 message = "nothing switches this kdamond on; a policy's runs"
@@ -106,9 +103,8 @@ def _write(machine: Machine, write: Write) -> str:
     if module_of(write.path) and write.path not in PARAMETERS:
         raise FileNotFoundError(2, "")
     if write.path in PARAMETERS and PARAMETERS[write.path].name == _ENABLED:
-        truth = {"1": "Y", "0": "N"}.get(
-            normalise(write.value)
-        )  # writing it would start the module
+        # writing it would start the module
+        truth = {"1": "Y", "0": "N"}.get(normalise(write.value))
         if truth is None:
             raise OSError(22, "")
         return truth
@@ -120,9 +116,13 @@ def modules(contents: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Return modules' parameters in the policy's form, from the contents of their files."""
     result: dict[str, dict[str, Any]] = {}
     for path, content in contents.items():
-        parameter = PARAMETERS[path]
-        unit = int(contents.get(path.replace(parameter.name, "addr_unit"), "1"))
-        result.setdefault(parameter.module, {})[parameter.name] = _said(parameter, content, unit)
+        each = PARAMETERS[path]
+        said = normalise(content) == "1" if each.unit == "bool" else spoken(each.unit, content)
+        if each.unit == "address":
+            unit = int(contents.get(path.replace(each.name, "addr_unit"), "1"))
+            said = f"{int(content) * unit:#x}"
+        unlimited = each.name in UNLIMITED and not int(content)
+        result.setdefault(each.module, {})[each.name] = "unlimited" if unlimited else said
     return result
 
 
@@ -132,34 +132,9 @@ def live(machine: Machine, running: Sequence[str]) -> dict[str, dict[str, Any]]:
     DAMON_STAT has none. An `addr_unit` of 1 is the default.
     """
     contents = {
-        path: read_value(machine, path)
+        path: text
         for path, each in PARAMETERS.items()
         if each.module in running and each.module != _COUNTS and machine.exists(path)
+        if (text := read_value(machine, path)) != "1" or each.name != "addr_unit"
     }
-    units = [path for path, text in contents.items() if path.endswith("/addr_unit") and text == "1"]
-    for path in units:
-        del contents[path]
     return modules(contents)
-
-
-def _said(parameter: Parameter, content: str, unit: int) -> Any:
-    if parameter.unit == "bool":
-        return normalise(content) == "1"
-    number = int(content)
-    if parameter.name in UNLIMITED and not number:
-        return "unlimited"
-    match parameter.unit:
-        case "us":
-            return format_duration(number)
-        case "ms":
-            return format_duration(number * 1_000)
-        case "bytes":
-            return format_bytes(number)
-        case "permil":
-            return format_percent(Fraction(number, 1_000))
-        case "bp":
-            return format_percent(Fraction(number, 10_000))
-        case "address":
-            return f"{number * unit:#x}"
-        case _:
-            return number

@@ -7,7 +7,8 @@ from dataclasses import field
 from typing import Any
 
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.kernel.damon.tree import Tree
+from damonpolicy.kernel.damon.directory import Directory, File
+from damonpolicy.kernel.damon.view import Kdamond
 from damonpolicy.kernel.system.machine import Machine
 
 __all__ = ("UNSAID", "Decompiled")
@@ -20,24 +21,17 @@ UNSAID = "a policy has no words for it, or writes it another way"
 class Decompiled:
     """A kdamond as plain data of the language; ``remarks`` have a reason per omitted file."""
 
-    tree: Tree
+    slot: Kdamond
     names: Mapping[str, str]
     machine: Machine | None
     data: dict[str, Any] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
     """Remarks by the path of a file, or of a directory with everything below it."""
 
-    def number(self, path: str) -> int:
-        """Return a file's content as a number, 0 if it is missing."""
-        return int(self.tree.get(path, "0"))
-
-    def text(self, path: str, default: str = "") -> str:
-        """Return a file's content."""
-        return self.tree.get(path, default)
-
-    def remark(self, path: str, why: str) -> None:
-        """Add the reason why a file or a directory will differ."""
-        self.remarks.setdefault(path, why)
+    def remark(self, why: str, *places: Directory | File) -> None:
+        """Add the reason why files or directories will differ."""
+        for each in places:
+            self.remarks.setdefault(each.path, why)
 
     def why(self, path: str) -> str:
         """Return the remark about a file, so that every reported change has a reason."""

@@ -6,170 +6,127 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from damonpolicy.base.units import U32_MAX, format_bytes, format_duration, format_percent
+from damonpolicy.base.units import U32_MAX, format_duration, format_percent
+from damonpolicy.kernel.damon import view
 from damonpolicy.kernel.damon.actions import ACTIONS, MOVING, Traits
 from damonpolicy.kernel.damon.bounds import cut
 from damonpolicy.plan.normal import limits_nothing, unbounded
-from damonpolicy.policy.compile.plain import in_order, plain_keys
+from damonpolicy.policy.compile.plain import in_order, keys, plain_keys, spoken
 from damonpolicy.policy.importer import filters
 from damonpolicy.policy.importer.result import Decompiled
 from damonpolicy.policy.model.schemes import Scheme
 
 __all__ = ("scheme",)
 
-_CONTEXT = "contexts/0"
 _MIGRATIONS = ("migrate_hot", "migrate_cold")
 _SECOND = 1_000_000
 
 
-def scheme(found: Decompiled, index: int) -> dict[str, Any]:
+def scheme(found: Decompiled, here: view.Scheme) -> dict[str, Any]:
     """Return one scheme; without a name, it is named after its action."""
-    base = f"{_CONTEXT}/schemes/{index}"
-    action = found.text(f"{base}/action", "stat")
-    result: dict[str, Any] = {"name": found.names.get(base, action), "action": action}
-    _destination(found, base, action, result)
-    plain_keys(result, found.text, base)
-    _pattern(found, base, result)
-    _quota(found, base, action, result)
-    _filters(found, base, action, result)
+    action = here.action.text
+    result: dict[str, Any] = {"name": found.names.get(here.path, action), "action": action}
+    _destination(found, here, result)
+    plain_keys(result, found.slot.tree.get, here.path)
+    _pattern(found, here.access_pattern, result)
+    _quota(found, here.quota, result)
+    result |= filters.of_scheme(found, here)
     return in_order(result, Scheme)
 
 
-def _destination(found: Decompiled, base: str, action: str, result: dict[str, Any]) -> None:
-    count, single = found.number(f"{base}/dests/nr_dests"), found.number(f"{base}/target_nid")
+def _destination(found: Decompiled, here: view.Scheme, result: dict[str, Any]) -> None:
+    action = result["action"]
     if action not in _MIGRATIONS:
-        found.remark(f"{base}/dests", f"`{action}` moves nothing between nodes")
-        found.remark(f"{base}/target_nid", f"`{action}` moves nothing between nodes")
-        return
-    if count:
-        found.remark(f"{base}/target_nid", "the kernel goes to `dests` instead")
-        result["to"] = [
-            {
-                "node": found.number(f"{base}/dests/{each}/id"),
-                "weight": found.number(f"{base}/dests/{each}/weight"),
-            }
-            for each in range(count)
-        ]
+        found.remark(f"`{action}` moves nothing between nodes", here.dests, here.to)
+    elif len(here.dests):
+        found.remark("the kernel goes to `dests` instead", here.to)
+        result["to"] = [keys(each.node, each.weight) for each in here.dests]
     else:
-        result["to"] = single
+        result |= keys(here.to)
 
 
-def _pattern(found: Decompiled, base: str, result: dict[str, Any]) -> None:
-    here = f"{base}/access_pattern"
-    size = result.get("access_pattern", {}).get("size", {})
-    rate = _counts(found, f"{here}/nr_accesses", _rate)
-    age = _counts(found, f"{here}/age", _age)
-    pattern = {"size": size, "access_rate": rate, "age": age}
-    if any(pattern.values()):
-        result["access_pattern"] = {name: each for name, each in pattern.items() if each}
+def _pattern(found: Decompiled, here: view.Pattern, result: dict[str, Any]) -> None:
+    pattern = result.setdefault("access_pattern", {})
+    if rate := _counts(found, here.access_rate, _rate):
+        pattern["access_rate"] = rate
+    if age := _counts(found, here.age, _age):
+        pattern["age"] = age
+    if not pattern:
+        del result["access_pattern"]
 
 
-def _intervals(found: Decompiled) -> tuple[int, int]:
-    """Return the samples of an aggregation, and its microseconds."""
-    base = f"{_CONTEXT}/monitoring_attrs/intervals"
-    sample, aggregation = (found.number(f"{base}/{name}_us") for name in ("sample", "aggr"))
-    return max(aggregation // max(sample, 1), 1), aggregation
-
-
-def _counts(found: Decompiled, base: str, say: Callable[[Decompiled, int], str]) -> dict[str, str]:
+def _counts(
+    found: Decompiled, here: view.Range, say: Callable[[view.Intervals, int], str]
+) -> dict[str, str]:
     """Return bounds that the kernel counts in 32 bits, cutting larger ones as it does."""
     result: dict[str, str] = {}
-    for name in ("min", "max"):
-        value = found.number(f"{base}/{name}")
-        if unbounded(found.tree, f"{base}/{name}") if name == "max" else not value:
+    for file, name in ((here.min, "min"), (here.max, "max")):
+        value = file.number
+        if unbounded(found.slot.tree, file.path) if name == "max" else not value:
             continue
         if value > U32_MAX:
             value = cut(value)
-            found.remark(f"{base}/{name}", f"the kernel takes 32 bits of it: {value}")
+            found.remark(f"the kernel takes 32 bits of it: {value}", file)
         if value or name == "max":
-            result[name] = say(found, value)
+            result[name] = say(found.slot.intervals, value)
     return result
 
 
-def _rate(found: Decompiled, value: int) -> str:
-    share = Fraction(value, _intervals(found)[0])
+def _rate(intervals: view.Intervals, value: int) -> str:
+    samples = intervals.aggregation.number // max(intervals.sample.number, 1)
+    share = Fraction(value, max(samples, 1))
     if share <= 1 and (share * 10_000).denominator == 1:
         return format_percent(share)
     return f"{value} sample{'' if value == 1 else 's'}"
 
 
-def _age(found: Decompiled, value: int) -> str:
-    time = value * _intervals(found)[1]
-    tuned = found.number(f"{_CONTEXT}/monitoring_attrs/intervals/intervals_goal/aggrs")
+def _age(intervals: view.Intervals, value: int) -> str:
+    time, tuned = value * intervals.aggregation.number, intervals.auto_tune.aggregations.number
     if not tuned and time and time % _SECOND == 0 and value < U32_MAX:
         return format_duration(time)
     return f"{value} aggregation{'' if value == 1 else 's'}" if value else "0"
 
 
-def _quota(found: Decompiled, base: str, action: str, result: dict[str, Any]) -> None:
-    here = f"{base}/quotas"
-    goals = [
-        _goal(found, f"{here}/goals/{n}") for n in range(found.number(f"{here}/goals/nr_goals"))
-    ]
-    size, every = (found.number(f"{here}/{name}") for name in ("bytes", "reset_interval_ms"))
-    plain = result.pop("quota", {})
-    quota: dict[str, Any] = {"size": format_bytes(size)} if size else {}
-    weights = {
-        ours: found.number(f"{here}/weights/{name}_permil")
-        for ours, name in (("size", "sz"), ("access_rate", "nr_accesses"), ("age", "age"))
-    }
-    if limits_nothing(found.tree, here):
-        found.remark(here, "the quota limits nothing")
+def _quota(found: Decompiled, here: view.Quota, result: dict[str, Any]) -> None:
+    goals = [_goal(found, each) for each in here.goals]
+    plain, action = result.pop("quota", {}), result["action"]
+    if limits_nothing(found.slot.tree, here.path):
+        found.remark("the quota limits nothing", here)
         if action in MOVING:
             result["quota"] = "unlimited"
         return
-    quota |= plain
+    quota: dict[str, Any] = (keys(here.size) if here.size.number else {}) | plain
     # what the compiler chooses where a policy names none
     known = ACTIONS.get(found.data["ops"], {}).get(action, Traits())
-    priority = bool(every) and known.priority
+    priority = bool(here.every.number) and known.priority
     usual = {"size": 0, "access_rate": int(priority), "age": int(priority)}
+    weights = keys(here.weights.size, here.weights.access_rate, here.weights.age)
     if weights != usual:
         quota["weights"] = {name: each for name, each in weights.items() if each} or weights
-    if denominator := found.number(f"{here}/fail_charge_denom"):
-        quota["fail_charge"] = f"{found.number(f'{here}/fail_charge_num')}/{denominator}"
+    if of := here.fail_charge_of.number:
+        quota["fail_charge"] = f"{here.fail_charge.number}/{of}"
     else:
-        found.remark(f"{here}/fail_charge_num", "the kernel ignores it without `fail_charge_denom`")
+        found.remark("the kernel ignores it without `fail_charge_denom`", here.fail_charge)
     if goals:
         quota.setdefault("size", "unlimited")
-        if found.text(f"{here}/goal_tuner", "consist") != "consist":
-            quota["tuner"] = found.text(f"{here}/goal_tuner")
+        if here.tuner.text != here.tuner.row.default:
+            quota |= keys(here.tuner)
         quota["goals"] = goals
     else:
-        found.remark(f"{here}/goal_tuner", "there is no goal to tune toward")
+        found.remark("there is no goal to tune toward", here.tuner)
     result["quota"] = quota
 
 
-def _goal(found: Decompiled, base: str) -> dict[str, Any]:
-    metric = found.text(f"{base}/target_metric", "user_input")
-    value = found.number(f"{base}/target_value")
-    goal: dict[str, Any] = {"metric": metric}
-    if metric.endswith("_us"):
-        goal["target"] = format_duration(value)
-    elif metric.endswith("_bp"):
-        goal["target"] = format_percent(Fraction(value, 10_000))
-    else:
-        goal["target"] = value
-    if metric.startswith("node_"):
-        goal["node"] = found.number(f"{base}/nid")
-    else:
-        found.remark(f"{base}/nid", f"the kernel ignores it for `{metric}`")
-    if "memcg" in metric:
-        goal["cgroup"] = found.text(f"{base}/path")
-    else:
-        found.remark(f"{base}/path", f"the kernel ignores it for `{metric}`")
-    if found.text(f"{base}/complement") == "Y":
-        goal["complement"] = True
-    found.remark(f"{base}/current_value", "the kernel measures it by itself")
+def _goal(found: Decompiled, here: view.Goal) -> dict[str, Any]:
+    metric = here.metric.text
+    unit = metric.rpartition("_")[2]  # `us`, `bp`, or none
+    goal: dict[str, Any] = {"metric": metric, "target": spoken(unit, here.target.text)}
+    for file, needed in ((here.node, metric.startswith("node_")), (here.cgroup, "memcg" in metric)):
+        if needed:
+            goal |= keys(file)
+        else:
+            found.remark(f"the kernel ignores it for `{metric}`", file)
+    if here.complement.yes:
+        goal |= keys(here.complement)
+    found.remark("the kernel measures it by itself", here.current)
     return goal
-
-
-def _filters(found: Decompiled, base: str, action: str, result: dict[str, Any]) -> None:
-    listed, together = filters.of_scheme(found, base)
-    if together:
-        result["filters_in"] = "filters"
-    if listed:
-        result["filters"] = listed
-    if action == "pageout" and found.data["ops"] == "paddr":
-        types = [key for each in listed for key in each.values()]
-        if "young" not in types and {"not": "young"} not in types:
-            result["young"] = "last"

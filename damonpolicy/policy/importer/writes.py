@@ -138,51 +138,39 @@ class _Reader:
     def _statement(self, words: list[str]) -> Iterator[tuple[str, str]]:
         if self.ended:
             raise _Refused(f"{words[0]}, behind `exit`,")
-        if (end := _at(words, "||")) >= 0:
-            if words[end + 1 :] not in _FAILING:  # runs only if the command before it fails
+        marks = [i for i, each in enumerate(words) if isinstance(each, Operator) and each == "||"]
+        if marks:
+            if words[marks[0] + 1 :] not in _FAILING:  # runs only if the command before it fails
                 raise _Refused(" ".join(words))
-            words = words[:end]
+            words = words[: marks[0]]
         words = [each for each in words if each != "sudo"]
         if words[-2:] == ["2>", "/dev/null"]:
             words = words[:-2]
         if words[:1] in ([], ["exit"]):
             self.ended |= bool(words)
         elif words[:1] == ["cd"]:
-            self._move(words)
+            if len(words) != 2:
+                raise _Refused(" ".join(words))
+            self.directory, self.lost = self._path(words[1]), False
         elif words[:1] == ["modprobe"]:
             yield from _options(words[1:])
         elif words[:1] == ["export"] or _ASSIGNMENT.match(words[0]):
-            self._assign(words[words[0] == "export" :])
+            words = words[words[0] == "export" :]
+            for word in words:
+                found = _ASSIGNMENT.match(word)
+                if found is None or isinstance(word, Operator):  # the start of a command
+                    raise _Refused(" ".join(words))
+                self.variables[found[1]] = found[2]
         elif words[0] in ("echo", "printf"):
             value, path = _redirected(words)
             yield self._path(path), _printed(words[0], value)
         elif words[0] not in _SILENT:
             raise _Refused(" ".join(words))
 
-    def _assign(self, words: Sequence[str]) -> None:
-        """Process `A=1 B=2`; before a command they would belong to it."""
-        for word in words:
-            found = _ASSIGNMENT.match(word)
-            if found is None or isinstance(word, Operator):
-                raise _Refused(" ".join(words))
-            self.variables[found[1]] = found[2]
-
-    def _move(self, words: Sequence[str]) -> None:
-        if len(words) != 2:
-            raise _Refused(" ".join(words))
-        self.directory = self._path(words[1])
-        self.lost = False
-
     def _path(self, path: str) -> str:
         if self.lost and not path.startswith("/"):
             raise _Refused(path)
         return posixpath.normpath(posixpath.join(self.directory, path))
-
-
-def _at(words: Sequence[str], operator: str) -> int:
-    return next(
-        (i for i, each in enumerate(words) if isinstance(each, Operator) and each == operator), -1
-    )
 
 
 def _redirected(words: list[str]) -> tuple[list[str], str]:

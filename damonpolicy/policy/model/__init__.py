@@ -1,1 +1,1 @@
-"""Floor 3: the policy language; one file for each directory of DAMON's tree."""
+"""Floor 3: the policy language; a file for each directory of DAMON's tree, or for several."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
 from damonpolicy.kernel.system.cgroups import in_unit
-from damonpolicy.policy.model.scalars import Bytes, Count, Flag, Model, shape
+from damonpolicy.policy.model.scalars import Bytes, Count, Flag, Model, ScalarOr
 from damonpolicy.policy.model.targets import AddressRange, Cgroups, UnitName
 
 __all__ = ("IDLE", "Filter", "Match", "Memcg", "What")
@@ -57,13 +57,7 @@ class Match(Model):
 
     not_: What | None = Field(None, alias="not")
     """Everything that does not match this."""
-    memcg: (
-        Annotated[
-            Annotated[Cgroups, Tag("scalar")] | Annotated[Memcg, Tag("mapping")],
-            Discriminator(shape),
-        ]
-        | None
-    ) = None
+    memcg: ScalarOr[Cgroups, Memcg] | None = None
     """Pages of a cgroup and all below it; `*` matches within a name, as in a shell."""
     addr: AddressRange | None = None
     """Addresses; decided before single pages."""
@@ -81,9 +75,7 @@ class Match(Model):
         return [key for key in keys if getattr(self, key) is not None]
 
 
-What: TypeAlias = Annotated[
-    Annotated[Page, Tag("scalar")] | Annotated[Match, Tag("mapping")], Discriminator(shape)
-]
+What: TypeAlias = ScalarOr[Page, Match]
 
 
 class Filter(Model):
@@ -114,6 +106,12 @@ class Filter(Model):
         """The condition without its ``not``."""
         what = self.what
         return what.not_ if isinstance(what, Match) and what.not_ is not None else what
+
+    @property
+    def whole(self) -> bool:
+        """Whether it names a cgroup with all below it."""
+        memcg = self.inner.memcg if isinstance(self.inner, Match) else None
+        return memcg is not None and (not isinstance(memcg, Memcg) or memcg.subtree)
 
     @property
     def given(self) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Annotated, Any, TypeAlias
 
 from damonpolicy.base import units
 from damonpolicy.base.units import UnitError
-from damonpolicy.kernel.damon.modules import PARAMETERS, parameter_path
+from damonpolicy.kernel.damon.modules import PARAMETERS, REGION, parameter_path
 from damonpolicy.policy.model.scalars import (
     SIZE,
     TIME,
@@ -35,30 +36,21 @@ _SCALES = {"ms": Fraction(1, 1_000), "permil": Fraction(1_000), "bp": Fraction(1
 """Conversions from a scalar's value to the unit of the kernel's file; others need none."""
 
 
-def _size(text: str) -> int:
-    return _limit(text, units.read_bytes)
+def _limited(read: Callable[[str], int], pattern: str, example: str) -> tuple[Any, Any]:
+    """Build the annotations of a limit; ``unlimited`` is the kernel's 0."""
+
+    def limit(text: str) -> int:
+        value = 0 if text == _UNLIMITED else read(text)
+        if value == 0 and text != _UNLIMITED:
+            raise UnitError("DP0219", "`0` means unlimited to the kernel", f"write `{_UNLIMITED}`")
+        return value
+
+    return scalar(limit, rf"(?=.*[1-9])(?:{pattern})|{_UNLIMITED}", example=example)
 
 
-def _time(text: str) -> int:
-    return _limit(text, units.read_duration)
-
-
-def _limit(text: str, read: Any) -> int:
-    if text == _UNLIMITED:
-        return 0
-    value = int(read(text))
-    if value == 0:
-        message = "`0` means unlimited to the kernel"
-        raise UnitError("DP0219", message, f"write `{_UNLIMITED}`")
-    return value
-
-
-_read_size, _size_schema = scalar(_size, rf"(?=.*[1-9])(?:{SIZE})|unlimited", example="128MiB")
-_read_time, _time_schema = scalar(_time, rf"(?=.*[1-9])(?:{TIME})|unlimited", example="10ms")
-
-SizeLimit: TypeAlias = Annotated[int, _read_size, _size_schema]
+SizeLimit: TypeAlias = Annotated[int, *_limited(units.read_bytes, SIZE, "128MiB")]
 """Bytes; 0 for unlimited."""
-TimeLimit: TypeAlias = Annotated[int, _read_time, _time_schema]
+TimeLimit: TypeAlias = Annotated[int, *_limited(units.read_duration, TIME, "10ms")]
 """Microseconds; 0 for unlimited."""
 
 
@@ -71,22 +63,18 @@ class Module(Model):
     def exact(self, module: str) -> dict[str, Fraction]:
         """Return the unrounded content of each given parameter's file."""
         found: dict[str, Fraction] = {}
-        for name in (
-            self.model_fields_set & self.__dict__.keys()
-        ):  # the parameters that could be read
-            value = getattr(self, name)
+        for name in filter(self.says, type(self).model_fields):
             unit = PARAMETERS[parameter_path(module, name)].unit
-            found[name] = Fraction(value) * _SCALES.get(unit, 1)
+            found[name] = Fraction(getattr(self, name)) * _SCALES.get(unit, 1)
         return found
 
     def contents(self, module: str) -> dict[str, str]:
         """Return the content of each given parameter's file, by name in the model's order."""
-        exact = self.exact(module)
-        given = {name: exact[name] for name in type(self).model_fields if name in exact}
+        given = self.exact(module)
         if "addr_unit" in given:
             # addresses are counted in units, including those of parameters
             unit = max(given["addr_unit"], Fraction(1))
-            given |= {name: given[name] / unit for name in given if "_region_" in name}
+            given |= {name: given[name] / unit for name in REGION if name in given}
         return {
             name: ("N", "Y")[bool(value)]
             if isinstance(getattr(self, name), bool)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, get_args
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
 from damonpolicy.base import units
 from damonpolicy.base.lazy import dataclass
@@ -17,10 +17,11 @@ from damonpolicy.policy.model.scalars import (
     Flag,
     Model,
     Node,
+    ScalarOr,
     Text,
     Weight,
+    quantity,
     scalar,
-    shape,
 )
 from damonpolicy.policy.model.sources import Source
 from damonpolicy.policy.model.targets import Cgroup
@@ -40,18 +41,15 @@ Metric: TypeAlias = Literal[
     "hugepage_mem_bp",
 ]
 TunerName: TypeAlias = Literal["consist", "temporal"]
-METRICS = {
-    "user_input": frozenset({"from"}),
-    "some_mem_psi_us": frozenset[str](),
-    "node_mem_used_bp": frozenset({"node"}),
-    "node_mem_free_bp": frozenset({"node"}),
-    "node_memcg_used_bp": frozenset({"node", "cgroup"}),
-    "node_memcg_free_bp": frozenset({"node", "cgroup"}),
-    "active_mem_bp": frozenset[str](),
-    "inactive_mem_bp": frozenset[str](),
-    "node_eligible_mem_bp": frozenset({"node"}),
-    "hugepage_mem_bp": frozenset[str](),
+_NEEDS = {
+    "user_input": ("from",),
+    "node_mem_used_bp": ("node",),
+    "node_mem_free_bp": ("node",),
+    "node_memcg_used_bp": ("node", "cgroup"),
+    "node_memcg_free_bp": ("node", "cgroup"),
+    "node_eligible_mem_bp": ("node",),
 }
+METRICS = {metric: frozenset(_NEEDS.get(metric, ())) for metric in get_args(Metric)}
 """The keys that each metric needs besides its target."""
 
 
@@ -111,9 +109,8 @@ def read_target(goal: Goal) -> int:
     share = units.read_percent(goal.target)
     points = share * 10_000
     if points.denominator != 1:
-        raise UnitError(
-            "DP0112", f"`{goal.target}` is finer than a basis point (0.01%)", "round it"
-        )
+        message = f"`{goal.target}` is finer than a basis point (0.01%)"
+        raise UnitError("DP0112", message, "round it")
     return int(points)
 
 
@@ -132,8 +129,9 @@ def _ratio(text: str) -> Ratio:
     return Ratio(int(found[1]), int(found[2]))
 
 
-_read_ratio, _ratio_schema = scalar(_ratio, r"[0-9]{1,9}/[1-9][0-9]{0,8}", example="1/10")
-RatioText: TypeAlias = Annotated[Ratio, _read_ratio, _ratio_schema]
+RatioText: TypeAlias = Annotated[
+    Ratio, *scalar(_ratio, r"[0-9]{1,9}/[1-9][0-9]{0,8}", example="1/10")
+]
 
 
 class Tuner(Model):
@@ -152,13 +150,7 @@ def _bytes_or_all(text: str) -> int:
 UNLIMITED = -1
 """The explicit size without a limit; 0, the kernel's form, is not accepted."""
 
-_read_size, _size_schema = scalar(
-    _bytes_or_all,
-    f"{SIZE}|unlimited",
-    number={"const": 0},
-    example="200MiB",
-)
-BytesOrAll: TypeAlias = Annotated[int, _read_size, _size_schema]
+BytesOrAll: TypeAlias = Annotated[int, *quantity(_bytes_or_all, f"{SIZE}|unlimited", "200MiB")]
 
 
 class Quota(Model):
@@ -172,13 +164,7 @@ class Quota(Model):
     """The window of the quota."""
     weights: Weights | None = None
     """The weights by which the quota chooses among regions."""
-    tuner: (
-        Annotated[
-            Annotated[TunerName, Tag("scalar")] | Annotated[Tuner, Tag("mapping")],
-            Discriminator(shape),
-        ]
-        | None
-    ) = None
+    tuner: ScalarOr[TunerName, Tuner] | None = None
     """How the quota is tuned toward its goals: `consist` or `temporal`."""
     goals: tuple[Goal, ...] = ()
     """The goals that the kernel tunes the quota toward."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from pydantic import Discriminator, Tag
+from typing import Literal
 
 from damonpolicy.base.units import format_cpulist
-from damonpolicy.policy.model.scalars import Cpus, Flag, Model, Node, Pid, shape
+from damonpolicy.policy.model.scalars import Cpus, Flag, Model, Node, Pid, ScalarOr
 
 __all__ = ("Accesses", "NodeCpus")
 
@@ -24,13 +22,7 @@ class Accesses(Model):
 
     kind: Literal["any", "read", "write"] = "any"
     """Count `write`, `read` or `any` accesses."""
-    cpus: (
-        Annotated[
-            Annotated[Cpus, Tag("scalar")] | Annotated[NodeCpus, Tag("mapping")],
-            Discriminator(shape),
-        ]
-        | None
-    ) = None
+    cpus: ScalarOr[Cpus, NodeCpus] | None = None
     """Count only accesses of these CPUs: a list such as `0-3,8`, or a node's."""
     threads: tuple[Pid, ...] | None = None
     """Count only accesses of these threads, by their ids (in a container: those in it)."""

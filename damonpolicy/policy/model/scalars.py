@@ -1,19 +1,24 @@
-"""Types of scalars: the reader of a field's raw text, and its JSON Schema for editors."""
+"""Types of scalars: the reader of a field's raw text, and its JSON Schema for editors.
+
+The hint for a scalar that a field cannot read is a corrected one, if that is readable.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from math import ceil, floor
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias, TypeVar
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     ModelWrapValidatorHandler,
+    Tag,
     WithJsonSchema,
     create_model,
     model_validator,
@@ -22,8 +27,9 @@ from pydantic import (
 from damonpolicy.base import limits, units
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import UnitError
-from damonpolicy.policy.model.nearly import corrected
+from damonpolicy.policy.source.characters import ascii_like
 from damonpolicy.policy.source.nodes import Hole
+from damonpolicy.policy.source.template import SHELL
 
 __all__ = (
     "SIZE",
@@ -43,13 +49,16 @@ __all__ = (
     "Pid",
     "Rate",
     "RateText",
+    "ScalarOr",
+    "ScalarOrList",
     "SomeText",
     "Text",
     "Unread",
     "Weight",
     "between",
+    "correction",
+    "quantity",
     "scalar",
-    "shape",
     "up_to",
 )
 
@@ -111,7 +120,7 @@ def _without(model: type[Model], names: frozenset[str]) -> type[Any]:
     return create_model(f"{model.__name__}WithHoles", __base__=model, **fields)
 
 
-def shape(value: Any) -> str:
+def _shape(value: Any) -> str:
     """Return the alternative of a union that a value belongs to: a scalar, a mapping or a list.
 
     For pydantic's callable discriminators, so that errors are about one alternative only.
@@ -121,30 +130,65 @@ def shape(value: Any) -> str:
     return "list" if isinstance(value, list) else "scalar"
 
 
-def _reader(read: Callable[[str], Any]) -> BeforeValidator:
-    def validate(value: Any) -> Any:
-        if isinstance(value, str):
+_THOUSANDS = {"k": 1_000, "K": 1_000, "M": 1_000_000}
+
+
+def correction(text: str, read: Callable[[str], Any]) -> str:
+    """Return the first similar text that ``read`` accepts; empty if there is none."""
+    for each in _candidates(text):
+        if each != text:
             try:
-                return read(value)
-            except UnitError as error:
-                if shell := re.fullmatch(_SHELL, value):
-                    hint = f'write `"{{{{ {shell[1]} }}}}"`'
-                    raise UnitError(error.code, error.message, hint) from error
-                if meant := corrected(value, read):
-                    raise UnitError(error.code, error.message, f"write `{meant}`") from error
-                raise
-        if isinstance(value, (dict, list)):
-            kind = "mapping" if isinstance(value, dict) else "list"
-            hint = "write one value"
-            raise UnitError("DP0103", f"a single value is expected here, not a {kind}", hint)
-        return value
-
-    return BeforeValidator(validate)
+                read(each)
+            except UnitError:
+                continue
+            return each
+    return ""
 
 
-_SHELL = r"\$\{?([A-Za-z_]\w*)\}?"
-_ZERO = {"const": 0}
-"""The YAML numbers that fit: without a unit, a quantity can only be 0."""
+def _candidates(text: str) -> Iterator[str]:
+    plain = ascii_like(text).strip(" \"'`")
+    yield plain
+    if re.match(r"\d{1,3}(,\d{3})+(?!\d)", plain):
+        yield plain.replace(",", "")
+    yield re.sub(r"(\d),(\d)", r"\1.\2", plain)
+    yield plain.removesuffix(".0").removesuffix(".00")
+    if found := re.fullmatch(r"(\d{1,6}) ?([kKM])", plain):
+        yield str(int(found[1]) * _THOUSANDS[found[2]])
+    if re.fullmatch(r"0[xX][0-9a-fA-F]{1,16}", plain):
+        yield str(int(plain, 16))
+    if found := re.fullmatch(r"(\d{1,6})e(\d{1,2})", plain):
+        yield found[1] + "0" * int(found[2])
+    if found := re.fullmatch(r"(?:node|cpus?|pid) ?(\d+(?:-\d+)?)", plain.lower()):
+        yield found[1]
+    if found := re.fullmatch(r"(\d+) ?(?:aggr?s?|intervals?)", plain.lower()):
+        yield f"{found[1]} aggregations"
+    if re.fullmatch(r"-\d+(\.\d+)? ?[A-Za-z]+", plain):  # no quantity is negative
+        yield plain[1:]
+    yield re.sub(r"^[<>=~≤≥ ]+", "", plain)
+    if found := re.fullmatch(r"([0-9a-fA-F]{4,16})h?", plain):
+        yield f"0x{found[1]}"
+    yield re.sub(r"(\d)\.\.+(\d)", r"\1-\2", plain)
+    if re.search(r"\d ?M\b", plain):  # a minute, a month or a million
+        return
+    yield plain.replace(" ", "").lower() if plain[:1].isdigit() else plain.lower()
+
+
+def _validate(read: Callable[[str], Any], value: Any) -> Any:
+    """Read a scalar; the hint for a wrong one is a corrected one, if there is one."""
+    if isinstance(value, str):
+        try:
+            return read(value)
+        except UnitError as error:
+            if shell := re.fullmatch(SHELL, value):
+                hint = f'write `"{{{{ {shell[1]} }}}}"`'
+                raise UnitError(error.code, error.message, hint) from error
+            if meant := correction(value, read):
+                raise UnitError(error.code, error.message, f"write `{meant}`") from error
+            raise
+    if isinstance(value, (dict, list)):
+        message = f"a single value is expected here, not a {_shape(value)}"
+        raise UnitError("DP0103", message, "write one value")
+    return value
 
 
 def between(low: int, high: int) -> dict[str, Any]:
@@ -174,21 +218,32 @@ _DECIMAL = "(?!0[0-9])"
 """Numbers that begin with a 0, like octal ones, are refused (`units`)."""
 
 
-def _schema(
-    pattern: str, *, number: dict[str, Any] | None = None, example: str = ""
-) -> WithJsonSchema:
-    """Return the schema for editors; a template is always allowed."""
+def _schema(pattern: str) -> dict[str, Any]:
+    """Return the schema of a text; a template is always allowed."""
     # in Python `$` would be before a newline, too
-    text: dict[str, Any] = {"type": "string", "pattern": rf"^(?:{pattern})(?![\s\S])|\{{\{{"}
+    return {"type": "string", "pattern": rf"^(?:{pattern})(?![\s\S])|\{{\{{"}
+
+
+def scalar(
+    read: Callable[[str], Any],
+    pattern: str,
+    *,
+    number: dict[str, Any] | None = None,
+    example: str = "",
+) -> tuple[BeforeValidator, WithJsonSchema]:
+    """Build the two annotations of a scalar type: its reader, and its JSON Schema for editors."""
+    text = _schema(pattern)
     schema: dict[str, Any] = {"anyOf": [text, number]} if number else text
     if example:
         schema["examples"] = [example]
-    return WithJsonSchema(schema)
+    return BeforeValidator(partial(_validate, read)), WithJsonSchema(schema)
 
 
-def scalar(read: Callable[[str], Any], pattern: str, **more: Any) -> tuple[Any, Any]:
-    """Build the two annotations of a scalar type: its reader and its JSON Schema."""
-    return _reader(read), _schema(pattern, **more)
+def quantity(
+    read: Callable[[str], Any], pattern: str, example: str
+) -> tuple[BeforeValidator, WithJsonSchema]:
+    """Build the annotations of a quantity; without a unit, it can only be YAML's number 0."""
+    return scalar(read, pattern, number={"const": 0}, example=example)
 
 
 def _text(text: str) -> str:
@@ -201,13 +256,12 @@ def _text(text: str) -> str:
 
 def _some_text(text: str) -> str:
     if not text:
-        hint = "write a value, or leave the key out"
-        raise UnitError("DP0105", "this is empty", hint)
+        raise UnitError("DP0105", "this is empty", "write a value, or leave the key out")
     return _text(text)
 
 
 def _name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text):
+    if not re.fullmatch(_NAME, text):
         meant = re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-._")[:63]
         rule = "up to 63 letters, digits, `-`, `_` and `.`, a letter or digit first"
         hint = f"write `{meant}`: {rule}" if meant else rule
@@ -215,90 +269,56 @@ def _name(text: str) -> str:
     return text
 
 
-def _node(text: str) -> int:
-    return units.read_integer(text, high=_LARGEST_NODE, what="the number of a node")
+def _whole(what: str, most: int, least: int = 0) -> tuple[BeforeValidator, WithJsonSchema]:
+    """Build the annotations of a whole number within two bounds."""
+    pattern = f"(?!0)(?:{up_to(most)})" if least else up_to(most)
+    read = partial(units.read_integer, low=least, high=most, what=what)
+    return scalar(read, pattern, number=between(least, most))
 
 
-def _pid(text: str) -> int:
-    return units.read_integer(text, low=1, high=_LARGEST_PID, what="a process id")
-
-
-def _weight(text: str) -> int:
-    return units.read_integer(text, high=_LARGEST_WEIGHT, what="a weight")
-
-
-_LARGEST_NODE, _LARGEST_PID, _LARGEST_WEIGHT = 1023, 1 << 22, 1000
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 SIZE = rf"{_DECIMAL}{_NUMBER} ?(?:B|KiB|MiB|GiB|TiB|PiB)|0"
 TIME = rf"{_DECIMAL}{_parts(reversed(units.DURATIONS))}|0"
 _PERCENT = r"(?:(?:[0-9]|[1-9][0-9])(?:\.[0-9]+)?|100(?:\.0+)?) ?%"
 _ANY = {"type": ["number", "boolean"]}
 """YAML's numbers and booleans are text, too."""
 
-_read_text, _text_schema = scalar(_text, r"[^\u0000]*", number=_ANY)
-_read_some_text, _some_text_schema = scalar(_some_text, r"[^\u0000]+", number=_ANY)
-_read_name, _name_schema = scalar(
-    _name, r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", number={**_ANY, "minimum": 0}
-)
-_read_flag, _ = scalar(units.read_bool, "true|false")
-_read_count, _count_schema = scalar(
-    units.read_count, up_to(units.U32_MAX), number=between(0, units.U32_MAX)
-)
-_read_bytes, _bytes_schema = scalar(units.read_bytes, SIZE, number=_ZERO, example="200MiB")
-_read_time, _time_schema = scalar(units.read_duration, TIME, number=_ZERO, example="100ms")
-_read_percent, _percent_schema = scalar(
-    units.read_percent, f"{_PERCENT}|0", number=_ZERO, example="5%"
-)
-_read_address, _address_schema = scalar(
-    units.read_address,
-    rf"0[xX][0-9a-fA-F]+|{up_to(units.U64_MAX)}|{SIZE}",
-    number=between(0, units.U64_MAX),
-    example="4GiB",
-)
-_read_cpus, _cpus_schema = scalar(
-    units.read_cpulist,
-    r"[0-9]{1,5}(?:-[0-9]{1,5})?(?: ?, ?[0-9]{1,5}(?:-[0-9]{1,5})?)*",
-    number=between(0, limits.CPUS.most - 1),
-    example="0-3,8",
-)
-_read_node, _node_schema = scalar(_node, up_to(_LARGEST_NODE), number=between(0, _LARGEST_NODE))
-_read_pid, _pid_schema = scalar(
-    _pid, f"(?!0)(?:{up_to(_LARGEST_PID)})", number=between(1, _LARGEST_PID)
-)
-_read_weight, _weight_schema = scalar(
-    _weight, up_to(_LARGEST_WEIGHT), number=between(0, _LARGEST_WEIGHT)
-)
-
-Text: TypeAlias = Annotated[str, _read_text, _text_schema]
-SomeText: TypeAlias = Annotated[str, _read_some_text, _some_text_schema]
+Text: TypeAlias = Annotated[str, *scalar(_text, r"[^\u0000]*", number=_ANY)]
+SomeText: TypeAlias = Annotated[str, *scalar(_some_text, r"[^\u0000]+", number=_ANY)]
 """Text that is not empty: an empty condition would match everything."""
-Name: TypeAlias = Annotated[str, _read_name, _name_schema]
+Name: TypeAlias = Annotated[str, *scalar(_name, _NAME, number={**_ANY, "minimum": 0})]
 Flag: TypeAlias = Annotated[
     bool,
-    _read_flag,
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "boolean"},
-                {"type": "string", "pattern": r"^(?:true|false)(?![\s\S])|\{\{"},
-            ]
-        }
+    BeforeValidator(partial(_validate, units.read_bool)),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, _schema("true|false")]}),
+]
+Count: TypeAlias = Annotated[int, *_whole("a count", units.U32_MAX)]
+"""A number that the kernel holds in 32 bits."""
+Bytes: TypeAlias = Annotated[int, *quantity(units.read_bytes, SIZE, "200MiB")]
+"""Bytes."""
+Duration: TypeAlias = Annotated[int, *quantity(units.read_duration, TIME, "100ms")]
+"""Microseconds."""
+Percent: TypeAlias = Annotated[Fraction, *quantity(units.read_percent, f"{_PERCENT}|0", "5%")]
+"""A fraction of one, 0 to 1."""
+_ADDRESS = rf"0[xX][0-9a-fA-F]+|{up_to(units.U64_MAX)}|{SIZE}"
+Address: TypeAlias = Annotated[
+    int, *scalar(units.read_address, _ADDRESS, number=between(0, units.U64_MAX), example="4GiB")
+]
+"""Bytes."""
+_RANGE = r"[0-9]{1,5}(?:-[0-9]{1,5})?"
+Cpus: TypeAlias = Annotated[
+    tuple[int, ...],
+    *scalar(
+        units.read_cpulist,
+        rf"{_RANGE}(?: ?, ?{_RANGE})*",
+        number=between(0, limits.CPUS.most - 1),
+        example="0-3,8",
     ),
 ]
-Count: TypeAlias = Annotated[int, _read_count, _count_schema]
-"""A number that the kernel holds in 32 bits."""
-Bytes: TypeAlias = Annotated[int, _read_bytes, _bytes_schema]
-"""Bytes."""
-Duration: TypeAlias = Annotated[int, _read_time, _time_schema]
-"""Microseconds."""
-Percent: TypeAlias = Annotated[Fraction, _read_percent, _percent_schema]
-"""A fraction of one, 0 to 1."""
-Address: TypeAlias = Annotated[int, _read_address, _address_schema]
-"""Bytes."""
-Cpus: TypeAlias = Annotated[tuple[int, ...], _read_cpus, _cpus_schema]
 """CPU numbers in ascending order."""
-Node: TypeAlias = Annotated[int, _read_node, _node_schema]
-Pid: TypeAlias = Annotated[int, _read_pid, _pid_schema]
-Weight: TypeAlias = Annotated[int, _read_weight, _weight_schema]
+Node: TypeAlias = Annotated[int, *_whole("the number of a node", 1023)]
+Pid: TypeAlias = Annotated[int, *_whole("a process id", 1 << 22, least=1)]
+Weight: TypeAlias = Annotated[int, *_whole("a weight", 1000)]
 """0 to 1000."""
 
 
@@ -319,8 +339,7 @@ class Age:
 
 
 def read_age(text: str) -> Age:
-    found = re.fullmatch(r"([0-9]+) aggregations?", text)
-    if found:
+    if found := re.fullmatch(r"([0-9]+) aggregations?", text):
         return Age(_counted(found[1]), aggregations=True)
     return Age(units.read_duration(text))
 
@@ -342,8 +361,7 @@ class Rate:
 
 
 def read_rate(text: str) -> Rate:
-    found = re.fullmatch(r"([0-9]+) samples?", text)
-    if found:
+    if found := re.fullmatch(r"([0-9]+) samples?", text):
         return Rate(Fraction(_counted(found[1])), samples=True)
     return Rate(units.read_percent(text))
 
@@ -353,12 +371,20 @@ def _counted(text: str) -> int:
     return units.read_integer(text, what="a count")
 
 
-_read_rate, _rate_schema = scalar(
-    read_rate, rf"{_PERCENT}|(?:{up_to(units.U64_MAX)}) samples?|0", number=_ZERO, example="5%"
-)
-_read_age, _age_schema = scalar(
-    read_age, rf"{TIME}|(?:{up_to(units.U64_MAX)}) aggregations?", number=_ZERO, example="2m"
-)
+_COUNTED = f"(?:{up_to(units.U64_MAX)})"
+AgeText: TypeAlias = Annotated[Age, *quantity(read_age, rf"{TIME}|{_COUNTED} aggregations?", "2m")]
+RateText: TypeAlias = Annotated[
+    Rate, *quantity(read_rate, rf"{_PERCENT}|{_COUNTED} samples?|0", "5%")
+]
 
-AgeText: TypeAlias = Annotated[Age, _read_age, _age_schema]
-RateText: TypeAlias = Annotated[Rate, _read_rate, _rate_schema]
+One = TypeVar("One")
+Other = TypeVar("Other")
+ScalarOr: TypeAlias = Annotated[
+    Annotated[One, Tag("scalar")] | Annotated[Other, Tag("mapping")], Discriminator(_shape)
+]
+"""A scalar or a mapping."""
+ScalarOrList: TypeAlias = Annotated[
+    Annotated[One, Tag("scalar")] | Annotated[tuple[Other, ...], Tag("list")],
+    Discriminator(_shape),
+]
+"""A scalar or a list."""

@@ -1,13 +1,12 @@
-"""``schemes/``: actions on the regions of an access pattern."""
+"""``schemes/``: actions on the regions of an access pattern; ``dests/``, ``watermarks/``."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
 from damonpolicy.policy.model.access_pattern import AccessPattern
-from damonpolicy.policy.model.dests import Destination
 from damonpolicy.policy.model.filters import Filter
 from damonpolicy.policy.model.quotas import Quota
 from damonpolicy.policy.model.scalars import (
@@ -17,12 +16,13 @@ from damonpolicy.policy.model.scalars import (
     Model,
     Name,
     Node,
+    Percent,
+    ScalarOr,
+    ScalarOrList,
     SomeText,
-    shape,
 )
-from damonpolicy.policy.model.watermarks import Watermarks
 
-__all__ = ("Action", "Scheme", "When")
+__all__ = ("Action", "Destination", "Scheme", "Watermarks", "When")
 
 Action: TypeAlias = Literal[
     "stat",
@@ -48,6 +48,30 @@ class When(Model):
     """The feature that the kernel must lack."""
 
 
+class Destination(Model):
+    """A node, and its share among all destinations."""
+
+    node: Node
+    """A NUMA node with memory."""
+    weight: Count = 1
+    """Its share among all."""
+
+
+class Watermarks(Model):
+    """Asleep above ``high`` and below ``low``; awake once the metric falls below ``mid``."""
+
+    metric: Literal["none", "free_mem_rate"]
+    """`free_mem_rate`, the share of free memory; with `none` it is always awake."""
+    every: Duration
+    """How often to check the metric."""
+    high: Percent
+    """Asleep above it."""
+    mid: Percent
+    """Awake at or below it."""
+    low: Percent
+    """Asleep below it."""
+
+
 class Scheme(Model):
     """One DAMOS scheme."""
 
@@ -59,25 +83,13 @@ class Scheme(Model):
     """Leave it out on a kernel that cannot do it; the plan says so."""
     action: Action
     """The action; `stat` only counts."""
-    to: (
-        Annotated[
-            Annotated[Node, Tag("scalar")] | Annotated[tuple[Destination, ...], Tag("list")],
-            Discriminator(shape),
-        ]
-        | None
-    ) = None
+    to: ScalarOrList[Node, Destination] | None = None
     """The destination of `migrate_hot` and `migrate_cold`: a node, or several with weights."""
     access_pattern: AccessPattern = AccessPattern()
     """The regions to select: size, access rate and age must all match."""
     apply_every: Duration | None = None
     """How often to apply the scheme; each aggregation by default."""
-    quota: (
-        Annotated[
-            Annotated[Literal["unlimited"], Tag("scalar")] | Annotated[Quota, Tag("mapping")],
-            Discriminator(shape),
-        ]
-        | None
-    ) = None
+    quota: ScalarOr[Literal["unlimited"], Quota] | None = None
     """The limit of the action; a scheme that moves memory needs a quota, or `unlimited`."""
     filters: tuple[Filter, ...] = ()
     """The pages to take; the first match decides, no match means the opposite of the last."""

@@ -16,31 +16,29 @@ __all__ = ("KINDS", "Source")
 
 
 def _factor(text: str) -> Fraction:
-    if not re.fullmatch(r"[0-9]{1,18}(\.[0-9]{1,18})?", text):
+    if not re.fullmatch(_FACTOR, text):
         raise UnitError("DP0113", f"`{text[:40]}` is not a number", "write for example `0.5`")
     return Fraction(text)
 
 
-_read_factor, _factor_schema = scalar(
-    _factor,
-    r"[0-9]{1,18}(?:\.[0-9]{1,18})?",
-    number={"type": "number", "minimum": 0, "exclusiveMaximum": 10**18},
-    example="10000",
-)
-Factor: TypeAlias = Annotated[Fraction, _read_factor, _factor_schema]
+_FACTOR = r"[0-9]{1,18}(?:\.[0-9]{1,18})?"
+_POSITIVE = {"type": "number", "minimum": 0, "exclusiveMaximum": 10**18}
+Factor: TypeAlias = Annotated[
+    Fraction, *scalar(_factor, _FACTOR, number=_POSITIVE, example="10000")
+]
 
 
 def _ksm_file(text: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", text):
+    if not re.fullmatch(_KSM_FILE, text):
         message = f"`{text[:40]}` is not a file of /sys/kernel/mm/ksm"
         raise UnitError("DP0370", message, "write its name, such as `pages_sharing`")
     return text
 
 
-_read_ksm_file, _ksm_file_schema = scalar(
-    _ksm_file, r"[a-z][a-z0-9_]*", number={"type": "boolean"}, example="pages_sharing"
-)
-KsmFile: TypeAlias = Annotated[str, _read_ksm_file, _ksm_file_schema]
+_KSM_FILE = "[a-z][a-z0-9_]*"
+KsmFile: TypeAlias = Annotated[
+    str, *scalar(_ksm_file, _KSM_FILE, number={"type": "boolean"}, example="pages_sharing")
+]
 
 KINDS = {
     "file": "",

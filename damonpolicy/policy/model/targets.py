@@ -20,20 +20,15 @@ def _regular_expression(text: str) -> str:
         raise UnitError("DP0105", "this is empty", "write a value, or leave the key out")
     most = limits.EXPRESSION.most
     if len(text) > most:
-        raise UnitError(
-            "DP0119",
-            f"this regular expression is longer than {most} characters",
-            "it is searched for: a part that tells processes apart is enough",
-        )
+        hint = "it is searched for: a part that tells processes apart is enough"
+        raise UnitError("DP0119", f"this regular expression is longer than {most} characters", hint)
     try:
         compiled(text)
     except ExpressionError as error:
         lacks = error.code != "DP0124"
-        raise UnitError(
-            error.code,
-            f"`{text[:40]}` is not {'taken' if lacks else 'a regular expression'}: {error}",
-            "search for a part that tells processes apart" if lacks else "the syntax is Python's",
-        ) from error
+        message = f"`{text[:40]}` is not {'taken' if lacks else 'a regular expression'}: {error}"
+        hint = "search for a part that tells processes apart" if lacks else "the syntax is Python's"
+        raise UnitError(error.code, message, hint) from error
     return text
 
 
@@ -48,32 +43,25 @@ def _executable(text: str) -> str:
 
 def _one_cgroup(text: str) -> str:
     if text.startswith("/") and is_pattern(text):
-        raise UnitError(
-            "DP0128",
-            f"`{text[:60]}` may match several cgroups, and one is needed here",
-            "filters and processes take patterns; here, name one cgroup",
-        )
+        message = f"`{text[:60]}` may match several cgroups, and one is needed here"
+        hint = "filters and processes take patterns; here, name one cgroup"
+        raise UnitError("DP0128", message, hint)
     return _cgroup(text)
 
 
 def _cgroup(text: str) -> str:
     if not text.startswith("/") or ".." in text.split("/") or not {"\n", "\0"}.isdisjoint(text):
-        raise UnitError(
-            "DP0123",
-            f"`{text[:40]}` is not the path of a cgroup",
-            f"write it from the root of the cgroup tree, such as `{_likely(text)}`",
-        )
+        hint = f"write it from the root of the cgroup tree, such as `{_likely(text)}`"
+        raise UnitError("DP0123", f"`{text[:40]}` is not the path of a cgroup", hint)
     return "/" + text.strip("/")
 
 
 def _unit(text: str) -> str:
     if not text.endswith(_UNITS) or "/" in text or not {"\n", "\0"}.isdisjoint(text):
         plain = "." not in text and "/" not in text
-        raise UnitError(
-            "DP0129",
-            f"`{text[:40]}` is not the name of a unit that has processes",
-            f"write it with its kind, such as `{text[:50] if plain else 'postgresql'}.service`",
-        )
+        message = f"`{text[:40]}` is not the name of a unit that has processes"
+        hint = f"write it with its kind, such as `{text[:50] if plain else 'postgresql'}.service`"
+        raise UnitError("DP0129", message, hint)
     return text
 
 
@@ -98,24 +86,19 @@ def _path(without: str) -> str:
     return rf"(?:/(?!\.\.(?:/|(?![\s\S])))[^{without}]*)+"
 
 
-_read_expression, _expression_schema = scalar(_regular_expression, r"[\s\S]+")
-_read_executable, _executable_schema = scalar(
-    _executable, r"[/*?\[][^\u0000]*", example="/usr/bin/qemu-*"
-)
-_read_cgroup, _cgroup_schema = scalar(
-    _one_cgroup, _path(r"/\n\u0000*?\["), example="/machine.slice"
-)
-_read_unit, _unit_schema = scalar(
-    _unit, r"[^/\n\u0000]+\.(?:service|scope|slice)", example="postgresql.service"
-)
-_read_cgroups, _cgroups_schema = scalar(_cgroup, _path(r"/\n\u0000"), example="/machine.slice")
-
-Expression: TypeAlias = Annotated[str, _read_expression, _expression_schema]
-Executable: TypeAlias = Annotated[str, _read_executable, _executable_schema]
-Cgroup: TypeAlias = Annotated[str, _read_cgroup, _cgroup_schema]
-Cgroups: TypeAlias = Annotated[str, _read_cgroups, _cgroups_schema]
+Expression: TypeAlias = Annotated[str, *scalar(_regular_expression, r"[\s\S]+")]
+Executable: TypeAlias = Annotated[
+    str, *scalar(_executable, r"[/*?\[][^\u0000]*", example="/usr/bin/qemu-*")
+]
+Cgroup: TypeAlias = Annotated[
+    str, *scalar(_one_cgroup, _path(r"/\n\u0000*?\["), example="/machine.slice")
+]
+Cgroups: TypeAlias = Annotated[str, *scalar(_cgroup, _path(r"/\n\u0000"), example="/machine.slice")]
 """A cgroup, or a pattern for several."""
-UnitName: TypeAlias = Annotated[str, _read_unit, _unit_schema]
+UnitName: TypeAlias = Annotated[
+    str,
+    *scalar(_unit, r"[^/\n\u0000]+\.(?:service|scope|slice)", example="postgresql.service"),
+]
 """A unit of systemd that has a cgroup, or a pattern for several."""
 
 

@@ -24,17 +24,15 @@ from damonpolicy.policy.model.sources import Factor, Source
 __all__ = ("Bounds", "Tuning")
 
 
-def _amount(text: str) -> int:
-    return units.read_integer(text) if text.isdecimal() else units.read_bytes(text)
-
-
-_read_amount, _amount_schema = scalar(
-    _amount,
-    f"{SIZE}|{up_to(units.U64_MAX)}",
-    number=between(0, units.U64_MAX),
-    example="100MiB",
-)
-Amount: TypeAlias = Annotated[int, _read_amount, _amount_schema]
+Amount: TypeAlias = Annotated[
+    int,
+    *scalar(
+        lambda text: units.read_integer(text) if text.isdecimal() else units.read_bytes(text),
+        f"{SIZE}|{up_to(units.U64_MAX)}",
+        number=between(0, units.U64_MAX),
+        example="100MiB",
+    ),
+]
 """Bytes, or a plain number."""
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 from damonpolicy.base.diagnostics import closest, did_you_mean
 from damonpolicy.base.units import format_duration, format_percent
 from damonpolicy.kernel.damon.modules import MODULES, PARAMETERS
 from damonpolicy.kernel.damon.words import FOREIGN, WORDS, elsewhere
-from damonpolicy.policy.model.filters import IDLE
-from damonpolicy.policy.reading import levels, shown
-from damonpolicy.policy.reading.shown import flow
+from damonpolicy.policy.model.filters import IDLE, Page
+from damonpolicy.policy.reading import forms, levels
+from damonpolicy.policy.reading.forms import EXAMPLES, flow
 from damonpolicy.policy.source.nodes import Path
 
 __all__ = (
@@ -28,23 +28,12 @@ __all__ = (
     "wrong_word",
 )
 
-_PAGES = ("anon", "active", "young", "unmapped", "pgidle_unset", "pgidle_set")
+_PAGES = get_args(Page)
 _TRUE = ("y", "yes", "true", "1", "on")
 _SELECTORS = {
-    "pid": "pid",
-    "pid_target": "pid",
-    "target_pid": "pid",
-    "name": "name",
-    "cmdline": "cmdline",
-    "exe": "exe",
-    "user": "user",
-    "cgroup": "cgroup",
-    "memcg": "cgroup",
-    "memcg_path": "cgroup",
-}
-_EXAMPLES = {
-    "watermarks": "{metric: free_mem_rate, every: 5s, high: 50%, mid: 40%, low: 20%}",
-    "auto_tune": "{observe: 4%, aggregations: 3, min_sample: 5ms, max_sample: 10s}",
+    **{name: name for name in ("pid", "name", "cmdline", "exe", "user", "cgroup")},
+    **dict.fromkeys(("pid_target", "target_pid"), "pid"),
+    **dict.fromkeys(("memcg", "memcg_path"), "cgroup"),
 }
 _LINES = {
     ("", "version"): "1",
@@ -61,38 +50,27 @@ _UNLIMITED = ("no", "none", "nomax", "max", "inf", "infinite", "infinity", "off"
 _FILES = ("file", "file_backed", "file-backed", "filebacked", "pagecache", "page_cache", "cache")
 _HUGE = ("hugepage", "hugepages", "huge", "thp", "hugepage_size")
 _LONGEST_NUMBER = 19
-_COUNTED = {
-    "us": ("microseconds", 0),
-    "ms": ("milliseconds", 0),
-    "permil": ("permil", 1_000),
-    "bp": ("basis points", 10_000),
-    "samples": ("samples", 0),
-    "aggregations": ("aggregations", 0),
-}
+_SHARES = {"permil": ("permil", 1_000), "bp": ("basis points", 10_000)}
 """The name of a number in the kernel's files, by its unit, and its maximum."""
+_TIMES = {"us": ("microseconds", 1), "ms": ("milliseconds", 1_000)}
+"""The name of a number in the kernel's files, by its unit, and its microseconds."""
+_COUNTS = ("samples", "aggregations")
 _NEGATION = re.compile(r"(?:(?:not|non|none|no)[\s_-]+|!\s*)(\w+)", re.IGNORECASE)
-_ALIASES = {
-    "reclaim": "pageout",
-    "swapout": "pageout",
-    "swap_out": "pageout",
-    "evict": "pageout",
-    "count": "stat",
-    "monitor": "stat",
-    "nothing": "stat",
-    "none": "stat",
-    "swap": "pageout",
-    "thp": "hugepage",
-    "promote": "migrate_hot",
-    "demote": "migrate_cold",
-    "merge": "stat",
-    "mergeable": "stat",
-    "physical": "paddr",
-    "virtual": "vaddr",
-    "psi": "some_mem_psi_us",
-    "writes": "write",
-    "reads": "read",
-    "anonymous": "anon",
+_MEANINGS = {
+    "pageout": "reclaim swapout swap_out evict swap",
+    "stat": "count monitor nothing none merge mergeable",
+    "hugepage": "thp",
+    "migrate_hot": "promote",
+    "migrate_cold": "demote",
+    "paddr": "physical",
+    "vaddr": "virtual",
+    "some_mem_psi_us": "psi",
+    "write": "writes",
+    "read": "reads",
+    "anon": "anonymous",
 }
+_ALIASES = {name: word for word, names in _MEANINGS.items() for name in names.split()}
+"""Our word for each everyday one."""
 
 
 def kernel_unit(path: Path) -> str:
@@ -110,22 +88,24 @@ def bare_number(unit: str, text: str, hint: str) -> str:
     ``hint`` has the other meanings. A number copied from the kernel's files, or from a program that
     writes them, could otherwise be wrong by a factor of 10 or 1000.
     """
-    if unit not in _COUNTED or not text.isdecimal() or len(text) > _LONGEST_NUMBER:
+    units = {*_SHARES, *_TIMES, *_COUNTS}
+    if unit not in units or not text.isdecimal() or len(text) > _LONGEST_NUMBER:
         return hint
-    number, (counted, scale) = int(text), _COUNTED[unit]
-    if scale:
-        share = Fraction(number, scale)
-        kernel, others = format_percent(share), [f"{text}%"] if number <= 100 else []
-        if share > 1:
+    number, why = int(text), "as the kernel counts"
+    times, percent = [f"{text}ms", f"{text}s"], [f"{text}%"] if number <= 100 else []
+    if unit in _SHARES:
+        name, most = _SHARES[unit]
+        if number > most:
             return hint
-    elif counted.endswith("seconds"):
-        kernel = format_duration(number * (1_000 if unit == "ms" else 1))
-        others = [f"{text}ms", f"{text}s"]
+        kernel, others = format_percent(Fraction(number, most)), percent
+        why = f"the kernel's {text} {name}"
+    elif unit in _TIMES:
+        name, factor = _TIMES[unit]
+        kernel, others = format_duration(number * factor), times
+        if number % 1_000 == 0:  # then it is written in a larger unit
+            why = f"the kernel's {text} {name}"
     else:
-        kernel = f"{text} {unit}"
-        others = [f"{text}ms", f"{text}s"] if unit == "aggregations" else [f"{text}%"]
-        others = others if unit == "aggregations" or number <= 100 else []
-    why = "as the kernel counts" if kernel.endswith(unit) else f"the kernel's {text} {counted}"
+        kernel, others = f"{text} {unit}", times if unit == "aggregations" else percent
     rest = [each for each in others if each != kernel]
     listed = "".join(f", `{each}`" for each in rest[:-1])
     return f"write `{kernel}` ({why}){listed}" + (f" or `{rest[-1]}`" if rest else "")
@@ -205,7 +185,7 @@ def wrong_word(path: Path, given: str, words: list[str]) -> str:
     if words == ["unlimited"]:
         if given.lower() in _UNLIMITED or closest(given, words):
             return "write `unlimited`"
-        return shown.form(path, given)
+        return forms.form(path, given)
     if given.lower() in _FILES and path[-1] in ("allow", "reject") and "anon" in words:
         return "write `{not: anon}`"
     if given.lower() in _HUGE and path[-1] in ("allow", "reject"):
@@ -219,9 +199,8 @@ def wrong_word(path: Path, given: str, words: list[str]) -> str:
 
 def missing(path: Path, names: list[str], given: Any) -> str:
     """Return the hint for missing keys, beside the ``given`` ones."""
-    example = _EXAMPLES.get(str(path[-1])) if path else None
-    if example and len(names) > 1:
-        return f"write for example `{path[-1]}: {example}`"
+    if path and path[-1] in ("watermarks", "auto_tune") and len(names) > 1:
+        return f"write for example `{path[-1]}: {EXAMPLES[path[-1]]}`"
     return "add " + " and ".join(f"`{_line(path, name, given)}`" for name in names)
 
 

@@ -13,23 +13,23 @@ import pydantic
 from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.policy import Policy
 from damonpolicy.policy.model.schemes import Scheme
-from damonpolicy.policy.reading.shown import flow
+from damonpolicy.policy.reading.forms import flow
 from damonpolicy.policy.source.nodes import Path
 
 __all__ = ("keys_at", "models_in", "place_of")
 
 _LISTS = {
-    "kdamonds": "a kdamond",
-    "schemes": "a scheme",
-    "targets": "a target",
-    "probes": "a probe",
-    "goals": "a goal",
-    "filters": "a filter",
-    "regions": "a range of addresses",
-    "tuning": "a loop of `tuning:`",
-    "to": "an item of `to:`",
+    "kdamonds": ("a", "kdamond"),
+    "schemes": ("a", "scheme"),
+    "targets": ("a", "target"),
+    "probes": ("a", "probe"),
+    "goals": ("a", "goal"),
+    "filters": ("a", "filter"),
+    "regions": ("a", "range of addresses"),
+    "tuning": ("a", "loop of `tuning:`"),
+    "to": ("an", "item of `to:`"),
 }
-"""The name of an item of each list."""
+"""The name of an item of each list, with its article."""
 _FIRST = {(): "name", ("kdamonds",): "ops", ("kdamonds", "schemes"): "action"}
 """A key that is nearly always present at a level, as a landmark."""
 _NAMES = tuple[str, ...]
@@ -62,7 +62,7 @@ def place_of(path: Path, value: Any, beside: Iterable[str]) -> str:
         return f"it belongs to {_owner(level)}: write it further up{first}"
     lists = list(dict.fromkeys(each for each in chosen if each and each[-1] in _LISTS))
     if lists and len(lists) == len(chosen):
-        owners = [f"{_LISTS[each[-1]]}, below `{each[-1]}:`" for each in lists]
+        owners = [f"{' '.join(_LISTS[each[-1]])}, below `{each[-1]}:`" for each in lists]
         return f"it belongs to {_either(owners)}"
     keys = _either(list(dict.fromkeys(f"`{each[-1]}:`" for each in chosen if each)))
     return f"it belongs below {keys}" + (f" of {_owner(chosen[0])}" if up else "")
@@ -82,8 +82,8 @@ def _way(here: _NAMES, there: _NAMES) -> tuple[int, int]:
 
 def _owner(place: _NAMES) -> str:
     """Return the owner of a place, in words: the policy, or an item of a list."""
-    last = next((_LISTS[each] for each in reversed(place) if each in _LISTS), "the policy itself")
-    return f"the {last.removeprefix('a ')}" if last.startswith("a ") else last
+    items = (_LISTS[each][1] for each in reversed(place) if each in _LISTS)
+    return f"the {next(items, 'policy itself')}"
 
 
 def _names(path: Path) -> _NAMES:
@@ -112,15 +112,10 @@ def keys_at(path: Path) -> Iterator[str]:
     """Yield the keys of the models at a path."""
     models: list[Any] = [Policy]
     for key in path:
-        following: list[Any] = []
-        for model in models:
-            if isinstance(key, int):
-                following.append(model)
-                continue
-            for name, field in model.model_fields.items():
-                if (field.alias or name) == key:
-                    following += models_in(field.annotation)
-        models = following
+        if isinstance(key, str):
+            fields = [each for model in models for each in model.model_fields.items()]
+            own = [field for name, field in fields if (field.alias or name) == key]
+            models = [each for field in own for each in models_in(field.annotation)]
     for model in models:
         yield from ((field.alias or name) for name, field in model.model_fields.items())
         if model in (Kdamond, Scheme):

@@ -8,6 +8,7 @@ models, also check everything that was right.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 from typing import Any
 
 import pydantic
@@ -18,7 +19,7 @@ from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import UnitError
 from damonpolicy.kernel.damon import modules
 from damonpolicy.policy.model.policy import Policy
-from damonpolicy.policy.reading import hints, shown
+from damonpolicy.policy.reading import forms, hints
 from damonpolicy.policy.reading.levels import keys_at
 from damonpolicy.policy.source.nodes import Data, Hole, Path, Places
 
@@ -27,6 +28,11 @@ __all__ = ("Cursor", "Read", "read_policy")
 _MOST_ROUNDS = 100
 _OF_ANY_NAME = ("vars", "settings")
 """Keys of a policy with names below them that users choose."""
+_EXPECTED = {
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "a mapping"),
+    "tuple_type": "a list",
+}
+"""What a field takes, by pydantic's kind of error."""
 _KERNEL_FILTER = "kernel_filter"
 """Our own kind of error, beside pydantic's."""
 
@@ -39,7 +45,7 @@ class Read:
     places: Places
     lost: frozenset[Path]
     """The parts that were cut out because of an error, and their containers."""
-    indexes: _Indexes
+    document: _Document
 
     @property
     def cursor(self) -> Cursor:
@@ -60,33 +66,31 @@ class Cursor:
     @property
     def value(self) -> Span:
         """The place of the value, or of its container."""
-        return self.read.places.value(self.read.indexes.origin(self.path))
+        return self.read.places.value(self.read.document.origin(self.path))
 
     @property
     def key(self) -> Span:
         """The place of the value's key."""
-        return self.read.places.key(self.read.indexes.origin(self.path))
+        return self.read.places.key(self.read.document.origin(self.path))
 
     @property
     def spot(self) -> Span:
         """The place to point at: a scalar itself, but the key of a mapping or a list."""
-        origin = self.read.indexes.origin(self.path)
+        origin = self.read.document.origin(self.path)
         return self.key if origin in self.read.places.filled else self.value
 
     @property
     def lost(self) -> bool:
         """Whether something at or below this place was cut out because of an error."""
-        return self.read.indexes.origin(self.path) in self.read.lost
+        return self.read.document.origin(self.path) in self.read.lost
 
 
 def read_policy(data: Data, places: Places) -> tuple[Read | None, list[Diagnostic]]:
     """Read one policy; None if no part could be read."""
     found: list[Diagnostic] = []
-    lost: set[Path] = set()
-    index_map = _Indexes(data)
+    document = _Document(data)
     for path in sorted(_holes(data, ()), key=_depth_first):
-        lost.add(path)
-        _cut(data, path, index_map)
+        document.cut(path)
     for _ in range(_MOST_ROUNDS):
         try:
             policy = Policy.model_validate(data)
@@ -96,13 +100,13 @@ def read_policy(data: Data, places: Places) -> tuple[Read | None, list[Diagnosti
             for path, each in problems:
                 if each["type"] == "missing":
                     lacking = [n for n in each["ctx"]["names"] if (*path[:-1], n) not in renamed]
-                    each["ctx"]["told"] = lacking
+                    each["ctx"]["lacking"] = lacking
                     if not lacking:
                         continue
-                origin = index_map.origin(path)
-                if not any(origin[:length] in lost for length in range(len(origin) + 1)):
+                origin = document.origin(path)
+                if document.lost.isdisjoint(_above(origin)):
                     found.append(_diagnostic(origin, each, places))
-                if len(found) > limits.TOLD.most:
+                if len(found) > limits.FINDINGS.most:
                     message = "more is wrong: reading the policy stops here"
                     found.append(Diagnostic.error("DP0035", places.value(origin), message))
                     return None, found
@@ -111,15 +115,18 @@ def read_policy(data: Data, places: Places) -> tuple[Read | None, list[Diagnosti
                     return None, found
                 names = each["ctx"]["names"] if each["type"] == "missing" else path[-1:]
                 for name in names:
-                    lost.add(index_map.origin((*path[:-1], name)))
-                    _cut(data, (*path[:-1], name), index_map, each["type"])
+                    document.cut((*path[:-1], name), each["type"])
             for there in renamed:
-                lost.add(index_map.origin(there))
-                _cut(data, there, index_map)
+                document.cut(there)
         else:
-            above = {path[:length] for path in lost for length in range(len(path) + 1)}
-            return Read(policy, places, frozenset(above), index_map), found
+            lost = frozenset(above for path in document.lost for above in _above(path))
+            return Read(policy, places, lost, document), found
     return None, found
+
+
+def _above(path: Path) -> Iterator[Path]:
+    """Yield a path and all that contain it."""
+    return (path[:length] for length in range(len(path) + 1))
 
 
 def _renamed(problems: list[tuple[Path, Any]], data: Data) -> set[Path]:
@@ -154,18 +161,17 @@ def _gathered(errors: list[Any], data: Data) -> Iterator[tuple[Path, Any]]:
 
 
 def _at(data: Data, path: Path) -> Any:
-    node: Any = data
-    for key in path:
-        node = node[key]
-    return node
+    return reduce(_inside, path, data)
 
 
-class _Indexes:
-    """The original indexes in lists from which items were cut."""
+class _Document:
+    """The data of a document from which wrong values are cut, and the original indexes in lists."""
 
     def __init__(self, data: Data) -> None:
         self.data = data
-        self.lists: dict[int, list[int]] = {}
+        self.lost: set[Path] = set()
+        """The original paths of what was cut out."""
+        self._lists: dict[int, list[int]] = {}
         """Original indexes by the identity of the list, which lives as long as the data."""
 
     def origin(self, path: Path) -> Path:
@@ -173,16 +179,24 @@ class _Indexes:
         node: Any = self.data
         result: Path = ()
         for key in path:
-            known = self.lists.get(id(node), ()) if isinstance(node, list) else ()
+            known = self._lists.get(id(node), ()) if isinstance(node, list) else ()
             inside = isinstance(key, int) and key < len(known)
             result = (*result, known[int(key)] if inside else key)
             node = _inside(node, key)
         return result
 
-    def cut(self, items: list[Any], index: int) -> None:
-        """Remove one item of a list, and remember the original indexes after it."""
-        known = self.lists.setdefault(id(items), list(range(len(items))))
-        del known[index], items[index]
+    def cut(self, path: Path, kind: str = "") -> None:
+        """Remove a wrong item or an unknown key; a known field becomes a hole."""
+        self.lost.add(self.origin(path))
+        node, last = _at(self.data, path[:-1]), path[-1]
+        if isinstance(node, dict):
+            if kind == "extra_forbidden" or (path[0] in _OF_ANY_NAME and len(path) == 2):
+                node.pop(last, None)
+            else:
+                node[last] = Hole.MISSING if kind == "missing" else Hole.WRONG
+        elif isinstance(node, list) and isinstance(last, int) and last < len(node):
+            known = self._lists.setdefault(id(node), list(range(len(node))))
+            del known[last], node[last]
 
 
 def _inside(node: Any, key: str | int) -> Any:
@@ -211,33 +225,14 @@ def _holes(node: Data, path: Path) -> Iterator[Path]:
         yield from _holes(each, (*path, key))
 
 
-def _cut(data: Data, path: Path, index_map: _Indexes, kind: str = "") -> None:
-    """Cut out a wrong value: an item or an unknown key is removed, a known field becomes a hole."""
-    node: Any = data
-    for key in path[:-1]:
-        node = _inside(node, key)
-    last = path[-1]
-    if isinstance(node, dict):
-        if kind == "extra_forbidden" or (path[0] in _OF_ANY_NAME and len(path) == 2):
-            node.pop(last, None)
-        else:
-            node[last] = Hole.MISSING if kind == "missing" else Hole.WRONG
-    elif isinstance(node, list) and isinstance(last, int) and last < len(node):
-        index_map.cut(node, last)
-
-
 def _resolve(error: Any, data: Data) -> Path:
     """Drop the names of alternatives, which pydantic puts into its locations."""
     node: Any = data
     path: Path = ()
     location = error["loc"]
     for index, key in enumerate(location):
-        inside = (isinstance(node, dict) and key in node) or (
-            isinstance(node, list) and isinstance(key, int) and key < len(node)
-        )
-        if inside:
-            node = node[key]
-            path = (*path, key)
+        if (inside := _inside(node, key)) is not None:
+            node, path = inside, (*path, key)
         elif error["type"] == "missing" and index == len(location) - 1:
             path = (*path, key)
     return path
@@ -253,71 +248,59 @@ def _diagnostic(path: Path, error: Any, places: Places) -> Diagnostic:
         if problem.code == "DP0121":
             hint = hints.bare_number(hints.kernel_unit(path), str(error["input"]), hint)
         hint = _of_a_scalar(path, error["input"], places) or hint
-        return Diagnostic.error(problem.code, places.value(path), message, hint=hint)
+        return places.value(path).error(problem.code, message, hint)
     if kind == "missing":
         where = places.key(path[:-1])
-        names = context.get("told", [name])
+        names = context.get("lacking", [name])
         of = f" of `{path[-2]}`" if len(path) > 1 and isinstance(path[-2], str) else ""
         given = [f"`{each}`" for each in names]
         listed = " and ".join(filter(None, (", ".join(given[:-1]), given[-1])))
         message = f"{listed}{of} {'is' if len(names) == 1 else 'are'} missing"
-        hint = hints.missing(path[:-1], names, error["input"])
-        return Diagnostic.error("DP0102", where, message, hint=hint)
+        return where.error("DP0102", message, hints.missing(path[:-1], names, error["input"]))
     if kind == _KERNEL_FILTER:
         message = "a filter is `allow` or `reject`, and what it looks at"
-        hint = hints.kernel_filter(error["input"])
-        return Diagnostic.error("DP0103", places.value(path), message, hint=hint)
+        return places.value(path).error("DP0103", message, hints.kernel_filter(error["input"]))
     if kind == "extra_forbidden":
         reason = modules.unwritable(str(name)) if path[:1] == ("modules",) and path[2:] else ""
         if reason:
             message = f"`{name}` cannot be set: {reason}"
-            return Diagnostic.error("DP0254", places.key(path), message, hint="remove it")
+            return places.key(path).error("DP0254", message, "remove it")
         beside = [str(key[-1]) for key in places.keys if key[:-1] == path[:-1]]
         hint = hints.unknown_key(path, error["input"], keys_at(path[:-1]), beside)
-        return Diagnostic.error("DP0101", places.key(path), f"unknown key `{name}`", hint=hint)
+        return places.key(path).error("DP0101", f"unknown key `{name}`", hint)
     if kind == "literal_error":
         return _wrong_word(path, error, places)
-    expected = {
-        "model_type": "a mapping",
-        "model_attributes_type": "a mapping",
-        "dict_type": "a mapping",
-        "tuple_type": "a list",
-    }.get(kind, "something else")
+    expected = _EXPECTED.get(kind, "something else")
     if kind == "union_tag_invalid":
         tags = context["expected_tags"].replace("'", "").split(", ")
         kinds = {"scalar": "one value", "mapping": "a mapping", "list": "a list"}
         expected = " or ".join(kinds[each] for each in tags)
-    message = (
-        f"`{name}` takes {expected}"
-        if isinstance(name, str) and name
-        else (f"{expected} is expected here")
-    )
-    example = {"a list": "begin each item with `- `, or write `[…]`"}.get(expected, "")
-    keys = list(keys_at(path)) if expected == "a mapping" else []
-    hint = shown.form(path, error["input"])
-    hint = (
-        hint or example or ("its keys are " + ", ".join(f"`{key}`" for key in keys) if keys else "")
-    )
+    named = isinstance(name, str) and name
+    message = f"`{name}` takes {expected}" if named else f"{expected} is expected here"
+    hint = forms.form(path, error["input"])
     if name == "process" and isinstance(error["input"], str):
         hint = hints.wrong_process(error["input"])
-    return Diagnostic.error("DP0103", places.value(path), message, hint=hint)
+    elif not hint and expected == "a list":
+        hint = "begin each item with `- `, or write `[…]`"
+    elif not hint and expected == "a mapping" and (keys := list(keys_at(path))):
+        hint = "its keys are " + ", ".join(f"`{key}`" for key in keys)
+    return places.value(path).error("DP0103", message, hint)
 
 
 def _of_a_scalar(path: Path, value: Any, places: Places) -> str:
     """Return a hint that depends on the place of a wrong scalar; empty if there is none."""
     if isinstance(value, list):
-        items = [shown.flow(each) for each in value if isinstance(each, str)]
+        items = [forms.flow(each) for each in value if isinstance(each, str)]
         if path[-2:-1] == ("process",) and items:
             key = path[-1]
             return "write `" + ", ".join(f"{{process: {{{key}: {each}}}}}" for each in items) + "`"
         return f"write `{items[0]}`" if len(items) == len(value) == 1 and items[0] else ""
-    rate = (
-        shown.rate_of(value) if path[-2:] == ("quota", "size") and isinstance(value, str) else None
-    )
-    if not rate:
+    sized = path[-2:] == ("quota", "size") and isinstance(value, str)
+    if not (rate := forms.rate_of(value) if sized else None):
         return ""
+    _, amount, every = rate
     beside = (*path[:-1], "every") in places.keys
-    return f"write `{rate[0]}`" if beside else f"write `size: {rate[0]}, every: {rate[1]}`"
+    return f"write `{amount}`" if beside else f"write `size: {amount}, every: {every}`"
 
 
 def _wrong_word(path: Path, error: Any, places: Places) -> Diagnostic:
@@ -327,13 +310,12 @@ def _wrong_word(path: Path, error: Any, places: Places) -> Diagnostic:
     if not isinstance(given, str):
         kind = "mapping" if isinstance(given, dict) else "list"
         message = f"a single word is expected here, not a {kind}"
-        hint = shown.form(path, given) or "one of " + ", ".join(f"`{each}`" for each in words)
-        return Diagnostic.error("DP0103", places.value(path), message, hint=hint)
+        hint = forms.form(path, given) or "one of " + ", ".join(f"`{each}`" for each in words)
+        return places.value(path).error("DP0103", message, hint)
     if path == ("version",):
         message = f"`{given[:40]}` is not a version of the policy language"
-        return Diagnostic.error("DP0126", places.value(path), message, hint="write `version: 1`")
+        return places.value(path).error("DP0126", message, "write `version: 1`")
     named = [key for key in path if isinstance(key, str)]
     of = f" for `{named[-1]}`" if named else ""
     message = f"`{given[:40]}` is not a word{of}"
-    hint = hints.wrong_word(path, given, words)
-    return Diagnostic.error("DP0104", places.value(path), message, hint=hint)
+    return places.value(path).error("DP0104", message, hints.wrong_word(path, given, words))

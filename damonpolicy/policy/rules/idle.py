@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from damonpolicy.base.diagnostics import Diagnostic
 from damonpolicy.kernel.settings import normalise
 from damonpolicy.kernel.system.machine import Machine, entries, read_or
 from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.policy import Policy
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules.speaking import readable, rule
+from damonpolicy.policy.rules.rule import Findings, readable, rule
 
 __all__ = ("check", "check_machine")
 
@@ -23,23 +22,23 @@ _SIZES = re.compile(rf"{_THP}/hugepages-\d+kB/enabled\Z")
 
 
 @rule
-def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+def check(policy: Policy, at: Cursor) -> Findings:
     """Yield schemes that the policy itself keeps from acting."""
     yield from _huge(policy, at, policy.known("settings", {}))
     for index, kdamond in readable(policy.kdamonds, "ops", "targets"):
         for number, scheme in enumerate(kdamond.known("schemes", ())):
-            yield from _elsewhere(kdamond, scheme, at("kdamonds", index, "schemes", number))
+            yield from _nodes(kdamond, scheme, at("kdamonds", index, "schemes", number))
 
 
 @rule
-def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Findings:
     """Yield schemes that this machine keeps from acting."""
     given = policy.known("settings", {})
     switches = {path: read_or(machine, path) for path in _switches(machine)}
     here = {path: text for path, text in switches.items() if text}  # some sizes have none
     if not _off(given):  # which was reported before
         yield from _huge(policy, at, {**here, **given})
-    yield from _swapless(policy, at, machine)
+    yield from _swap(policy, at, machine)
 
 
 def _switches(machine: Machine) -> Iterator[str]:
@@ -59,57 +58,52 @@ def _off(settings: Mapping[str, str]) -> bool:
 
 
 @rule
-def _huge(policy: Policy, at: Cursor, settings: Mapping[str, str]) -> Iterator[Diagnostic]:
+def _huge(policy: Policy, at: Cursor, settings: Mapping[str, str]) -> Findings:
     """Check `hugepage`, which only allows huge pages (madvise); `collapse` makes them anyway."""
     if not _off(settings):
         return
     path = f"{_THP}/enabled"
     ours = path in policy.known("settings", {})
-    for index, kdamond in readable(policy.kdamonds, "schemes"):
-        for number, _ in _acting(kdamond, "hugepage"):
-            place = at("kdamonds", index, "schemes", number)
-            where = "this policy" if ours else "this machine"
-            message = f"`hugepage` allows huge pages, which {where} switches off: nothing changes"
-            hint = f"set `{path}: madvise`, or take `action: collapse`"
-            related = [(at("settings", path).value, "switched off here")] if ours else []
-            span = place("action").value
-            yield Diagnostic("warning", "DP0684", message, span, hint, tuple(related))
+    where = "this policy" if ours else "this machine"
+    message = f"`hugepage` allows huge pages, which {where} switches off: nothing changes"
+    hint = f"set `{path}: madvise`, or take `action: collapse`"
+    related = [(at("settings", path).value, "switched off here")] if ours else []
+    for _, place in _with_action(policy, "hugepage", at):
+        yield place.value.warning("DP0684", message, hint, related=related)
 
 
 @rule
-def _swapless(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+def _swap(policy: Policy, at: Cursor, machine: Machine) -> Findings:
     found = re.search(r"^SwapTotal:\s+0 kB$", read_or(machine, "/proc/meminfo"), re.MULTILINE)
     if not found:
         return
+    message = "this machine has no swap: only pages of files can be paged out"
+    hint = "add swap, or spare what cannot go: `filters: [{reject: anon}]`"
+    for scheme, place in _with_action(policy, "pageout", at):
+        filters = scheme.known("filters", ())
+        if not any(each.verb == "reject" and each.what == "anon" for each in filters):
+            yield place.value.warning("DP0683", message, hint)
+
+
+def _with_action(policy: Policy, action: str, at: Cursor) -> Iterator[tuple[Scheme, Cursor]]:
+    """Yield the schemes with an action, and the place of that."""
     for index, kdamond in readable(policy.kdamonds, "schemes"):
-        for number, scheme in _acting(kdamond, "pageout"):
-            message = "this machine has no swap: only pages of files can be paged out"
-            hint = "add swap, or spare what cannot go: `filters: [{reject: anon}]`"
-            filters = scheme.known("filters", ())
-            if any(each.verb == "reject" and each.what == "anon" for each in filters):
-                continue
-            place = at("kdamonds", index, "schemes", number, "action")
-            yield Diagnostic.warning("DP0683", place.value, message, hint=hint)
-
-
-def _acting(kdamond: Kdamond, action: str) -> Iterator[tuple[int, Scheme]]:
-    for number, scheme in readable(kdamond.schemes, "action"):
-        if scheme.action == action:
-            yield number, scheme
+        for number, scheme in readable(kdamond.schemes, "action"):
+            if scheme.action == action:
+                yield scheme, at("kdamonds", index, "schemes", number, "action")
 
 
 @rule
-def _elsewhere(kdamond: Kdamond, scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
+def _nodes(kdamond: Kdamond, scheme: Scheme, at: Cursor) -> Findings:
     """Warn of goals on a node where the scheme neither takes memory nor brings it."""
     monitored = {each.numa_node for each in kdamond.targets}
     if kdamond.ops != "paddr" or None in monitored or not monitored:
         return
-    to = scheme.to if isinstance(scheme.to, tuple) else ()
-    touched = monitored | {each.node for each in to}
-    touched |= set() if isinstance(scheme.to, tuple) else {scheme.to}
+    to = scheme.to
+    touched = monitored | ({each.node for each in to} if isinstance(to, tuple) else {to})
     for index, goal in readable(scheme.limits.goals, "metric", "node"):
         if goal.node is not None and goal.node not in touched:
+            place = at("quota", "goals", index, "node").value
             message = f"the scheme has no part in node {goal.node}: it changes nothing there"
             hint = "measure a node that it takes memory from, or brings memory to"
-            place = at("quota", "goals", index, "node").value
-            yield Diagnostic.warning("DP0685", place, message, hint=hint)
+            yield place.warning("DP0685", message, hint)

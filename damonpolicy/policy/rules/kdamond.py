@@ -2,333 +2,315 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 
-from damonpolicy.base.diagnostics import Diagnostic
-from damonpolicy.base.units import format_duration
+from damonpolicy.base.units import U32_MAX, format_duration
 from damonpolicy.policy.model.filters import Match
-from damonpolicy.policy.model.intervals import AutoTune, Intervals
+from damonpolicy.policy.model.intervals import Intervals
 from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.quotas import UNLIMITED
+from damonpolicy.policy.model.sample import Accesses
 from damonpolicy.policy.model.scalars import Unread
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.model.targets import AddressRange, Target
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules import never, probes, sample
-from damonpolicy.policy.rules.speaking import called, readable, rule
+from damonpolicy.policy.rules import probes
+from damonpolicy.policy.rules.rule import Findings, Rules, label, readable, rule
 
 __all__ = ("check",)
 
 _FEWEST_REGIONS = 3
+_LONGEST = 2047
+"""The number of characters that a read of ``tid_arr`` shows; seen on the development tree."""
 
 
-@rule
-def check(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    """Yield the errors in a kdamond, except those in its schemes."""
-    yield from _zeros(kdamond, at("intervals"))
-    yield from _order(kdamond, at("intervals"))
-    yield from never.samples(kdamond, at("intervals"))
-    yield from _tuning(kdamond, at("intervals"))
-    yield from _region_count(kdamond, at("region_count"))
-    yield from _targets(kdamond, at)
-    yield from sample.check(kdamond, at("accesses"))
-    yield from probes.check(kdamond, at)
-    yield from _unit(kdamond, at)
-    yield from _sized(kdamond, at)
-    yield from _refresh(kdamond, at)
-    yield from _waiting(kdamond, at)
-    yield from _all_alike(kdamond, at)
+check = Rules[[Kdamond, Cursor]]()
+"""The rules on a kdamond, except those on its schemes."""
 
 
-@rule
-def _zeros(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    intervals = kdamond.intervals
+@check.add
+def _zeros(kdamond: Kdamond, at: Cursor) -> Findings:
     for name in ("sample", "aggregation", "update"):
-        if intervals.known(name) == 0:
+        if kdamond.known("intervals", Intervals()).known(name) == 0:
             message = f"`{name}` is 0, and the kernel would never rest"
-            yield Diagnostic.error("DP0222", at(name).value, message, hint="write at least `1us`")
+            yield at("intervals", name).value.error("DP0222", message, "write at least `1us`")
+    if kdamond.refresh % 1_000:
+        message = "`refresh` is a whole number of milliseconds"
+        yield at("refresh").value.error("DP0250", message, "round it")
 
 
-@rule
-def _order(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _order(kdamond: Kdamond, at: Cursor) -> Findings:
     intervals = kdamond.intervals
     if intervals.sampling > intervals.aggregating:
-        yield Diagnostic.error(
-            "DP0203",
-            at("sample" if intervals.sample is not None else "aggregation").value,
-            f"`sample` ({format_duration(intervals.sampling)}) is above"
-            f" `aggregation` ({format_duration(intervals.aggregating)})",
-            hint="an aggregation sums up samples, 20 of them by default",
-        )
+        sample, aggregation = map(format_duration, (intervals.sampling, intervals.aggregating))
+        message = f"`sample` ({sample}) is above `aggregation` ({aggregation})"
+        hint = "an aggregation sums up samples, 20 of them by default"
+        name = "sample" if intervals.sample is not None else "aggregation"
+        yield at("intervals", name).value.error("DP0203", message, hint)
 
 
-@rule
-def _tuning(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    tune, inside = kdamond.intervals.auto_tune, at("auto_tune")
+@check.add
+def _samples(kdamond: Kdamond, at: Cursor) -> Findings:
+    """Refuse more samples per aggregation than the kernel counts.
+
+    mm/damon/core.c: damon_max_nr_accesses() keeps the last 32 bits.
+    """
+    intervals = kdamond.intervals
+    if intervals.sampling and intervals.samples > U32_MAX:
+        message = f"{intervals.samples} samples an aggregation are more than the kernel's 32 bits"
+        name = "aggregation" if intervals.aggregation is not None else "sample"
+        hint = "make `aggregation` shorter, or `sample` longer"
+        yield at("intervals", name).value.error("DP0261", message, hint)
+
+
+@check.add
+def _tuning(kdamond: Kdamond, at: Cursor) -> Findings:
+    tune, inside = kdamond.intervals.auto_tune, at("intervals", "auto_tune")
     if tune is None:
         return
     for name in ("observe", "aggregations", "min_sample"):
         if tune.known(name) == 0:
             message = f"`{name}` is 0, which switches tuning off or breaks it"
             hint = "leave `auto_tune` out where nothing shall be tuned"
-            yield Diagnostic.error("DP0219", inside(name).value, message, hint=hint)
-    yield from _bounds(kdamond.intervals, tune, at)
-    if (tune.observe * 10_000).denominator != 1:
+            yield inside(name).value.error("DP0219", message, hint)
+    if (tune.known("observe", 0) * 10_000).denominator != 1:
         message = "`observe` is finer than a basis point (0.01%)"
-        yield Diagnostic.error("DP0250", inside("observe").value, message, hint="round it")
-
-
-@rule
-def _bounds(intervals: Intervals, tune: AutoTune, at: Cursor) -> Iterator[Diagnostic]:
-    inside = at("auto_tune")
+        yield inside("observe").value.error("DP0250", message, "round it")
+    sampling = kdamond.intervals.sampling
     if tune.min_sample > tune.max_sample:
         message = "`min_sample` is above `max_sample`"
-        yield Diagnostic.error("DP0201", inside("min_sample").value, message, hint="swap them")
-    elif not tune.min_sample <= intervals.sampling <= tune.max_sample:
-        yield Diagnostic.error(
-            "DP0210",
-            at("sample").value,
-            f"tuning starts at {format_duration(intervals.sampling)}, outside"
-            f" {format_duration(tune.min_sample)} to {format_duration(tune.max_sample)}",
-            hint="choose a `sample` within `min_sample` and `max_sample`",
-        )
+        yield inside("min_sample").value.error("DP0201", message, "swap them")
+    elif not tune.min_sample <= sampling <= tune.max_sample:
+        start, low, high = map(format_duration, (sampling, tune.min_sample, tune.max_sample))
+        message = f"tuning starts at {start}, outside {low} to {high}"
+        hint = "choose a `sample` within `min_sample` and `max_sample`"
+        yield at("intervals", "sample").value.error("DP0210", message, hint)
 
 
-@rule
-def _region_count(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    yield from _fewest(kdamond, at)
-    count = kdamond.region_count
-    if count.min > count.max:
-        message = f"`min` ({count.min}) is above `max` ({count.max})"
-        place = at("min") if "min" in count.model_fields_set else at("max")
-        yield Diagnostic.error("DP0201", place.value, message, hint="swap them")
-
-
-@rule
-def _fewest(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    if kdamond.region_count.min < _FEWEST_REGIONS:
+@check.add
+def _region_count(kdamond: Kdamond, at: Cursor) -> Findings:
+    count, place = kdamond.region_count, at("region_count")
+    if count.known("min", _FEWEST_REGIONS) < _FEWEST_REGIONS:
         message = f"`min` is below {_FEWEST_REGIONS}, and the kernel would not start"
-        yield Diagnostic.error("DP0202", at("min").value, message, hint="write at least `min: 3`")
+        yield place("min").value.error("DP0202", message, "write at least `min: 3`")
+    if count.min > count.max:
+        name = "min" if "min" in count.model_fields_set else "max"
+        message = f"`min` ({count.min}) is above `max` ({count.max})"
+        yield place(name).value.error("DP0201", message, "swap them")
 
 
-@rule
-def _targets(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _targets(kdamond: Kdamond, at: Cursor) -> Findings:
     place = at("targets")
-    yield from _no_target(kdamond, place)
-    for index, target in enumerate(kdamond.targets):
-        if not place(index).lost:
-            yield from _target(kdamond, target, place(index))
-        yield from _nothing(target, place(index))
-        yield from _one_cgroup(target, place(index))
-        yield from _regions(kdamond, target, place(index))
-        yield from _areas(target, place(index, "regions"))
-    yield from _united(kdamond, place)
-
-
-@rule
-def _no_target(kdamond: Kdamond, place: Cursor) -> Iterator[Diagnostic]:
     if not kdamond.targets and not place.lost:
-        example = (
-            "{system_ram: true}"
-            if kdamond.known("ops", "paddr") == "paddr"
-            else "{process: {name: NAME}}"
-        )
-        yield Diagnostic.error(
-            "DP0207",
-            place.key,
-            f"{called('the kdamond', lambda: kdamond.name)} has no target, so it would monitor nothing",
-            hint=f"write `targets: [{example}]`",
-        )
+        physical = kdamond.known("ops", "paddr") == "paddr"
+        example = "{system_ram: true}" if physical else "{process: {name: NAME}}"
+        who = label("the kdamond", lambda: kdamond.name)
+        message = f"{who} has no target, so it would monitor nothing"
+        yield place.key.error("DP0207", message, f"write `targets: [{example}]`")
+    for index, target in enumerate(kdamond.targets):
+        for each in (_target, _nothing, _regions, _areas):
+            yield from each(kdamond, target, place(index))
 
 
 @rule
-def _target(kdamond: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnostic]:
-    kinds = [
-        name
-        for name in ("system_ram", "numa_node", "regions", "process")
-        if getattr(target, name) is not None
-    ]
+def _target(kdamond: Kdamond, target: Target, at: Cursor) -> Findings:
+    if at.lost:
+        return
+    names = ("system_ram", "numa_node", "regions", "process")
+    kinds = [name for name in names if getattr(target, name) is not None]
     physical = [name for name in kinds if name in ("system_ram", "numa_node")]
     if kdamond.ops == "paddr":
         if "process" in kinds:
-            yield Diagnostic.error(
-                "DP0208",
-                at("process").key,
-                "`paddr` monitors physical memory and cannot follow a process",
-                hint="use `ops: vaddr`, or a `memcg` filter on the schemes",
-            )
+            message = "`paddr` monitors physical memory and cannot follow a process"
+            hint = "use `ops: vaddr`, or a `memcg` filter on the schemes"
+            yield at("process").key.error("DP0208", message, hint)
         elif len(kinds) != 1:
             message = "a target of `paddr` is one of `system_ram`, `numa_node` and `regions`"
-            hint = "write several entries, they are united"
-            yield Diagnostic.error("DP0224", at.value, message, hint=hint)
+            yield at.value.error("DP0224", message, "write several entries, they are united")
     elif "process" not in kinds:
         what = f"`{kinds[0]}` does not name a process" if kinds else "the target names no process"
-        yield Diagnostic.error(
-            "DP0208",
-            at(kinds[0]).key if kinds else at.value,
-            f"`{kdamond.ops}` monitors processes, and {what}",
-            hint="write `{process: {name: NAME}}`, or use `ops: paddr`",
-        )
+        message = f"`{kdamond.ops}` monitors processes, and {what}"
+        hint = "write `{process: {name: NAME}}`, or use `ops: paddr`"
+        place = at(kinds[0]).key if kinds else at.value
+        yield place.error("DP0208", message, hint)
     elif physical:
         message = f"`{physical[0]}` belongs to `paddr`, not to a process"
-        yield Diagnostic.error("DP0224", at(physical[0]).key, message, hint="remove it")
+        yield at(physical[0]).key.error("DP0224", message, "remove it")
 
 
 @rule
-def _nothing(target: Target, at: Cursor) -> Iterator[Diagnostic]:
+def _nothing(_: Kdamond, target: Target, at: Cursor) -> Findings:
     if target.known("system_ram") is False:
         message = "`system_ram: false` names nothing"
-        yield Diagnostic.error("DP0224", at("system_ram").value, message, hint="remove it")
+        yield at("system_ram").value.error("DP0224", message, "remove it")
     if target.process is not None and not target.process.model_fields_set:
         message = "`process` gives no condition, and would be every process"
         hint = "give `name`, `cmdline`, `exe`, `user`, `cgroup`, `unit` or `pid`"
-        yield Diagnostic.error("DP0225", at("process").value, message, hint=hint)
-
-
-@rule
-def _one_cgroup(target: Target, at: Cursor) -> Iterator[Diagnostic]:
-    process = target.process
-    if process is not None and process.cgroup is not None and process.unit is not None:
+        yield at("process").value.error("DP0225", message, hint)
+    elif target.process is not None and None not in (target.process.cgroup, target.process.unit):
         message = "`unit` names a cgroup, and `cgroup` another one"
-        yield Diagnostic.error("DP0224", at("process", "unit").key, message, hint="keep one")
+        yield at("process", "unit").key.error("DP0224", message, "keep one")
 
 
 @rule
-def _regions(kdamond: Kdamond, target: Target, at: Cursor) -> Iterator[Diagnostic]:
-    place = at("regions")
+def _regions(kdamond: Kdamond, target: Target, at: Cursor) -> Findings:
     if target.regions is None:
         if kdamond.ops == "fvaddr" and target.process is not None:
             message = "`fvaddr` needs `regions`, else it monitors nothing"
             hint = "add `regions: [{start: ADDRESS, end: ADDRESS}]`, or use `ops: vaddr`"
-            yield Diagnostic.error("DP0237", at.value, message, hint=hint)
-        return
-    if kdamond.ops == "vaddr":
+            yield at.value.error("DP0237", message, hint)
+    elif kdamond.ops == "vaddr":
         message = "`vaddr` follows the whole address space and would replace `regions`"
-        yield Diagnostic.error("DP0237", place.key, message, hint="use `ops: fvaddr`")
+        yield at("regions").key.error("DP0237", message, "use `ops: fvaddr`")
 
 
 @rule
-def _areas(target: Target, place: Cursor) -> Iterator[Diagnostic]:
+def _areas(_: Kdamond, target: Target, at: Cursor) -> Findings:
+    place = at("regions")
     if target.regions == () and not place.lost:
-        hint = "write `[{start: ADDRESS, end: ADDRESS}]`"
-        yield Diagnostic.error("DP0207", place.value, "`regions` is empty", hint=hint)
+        message = "`regions` is empty"
+        yield place.value.error("DP0207", message, "write `[{start: ADDRESS, end: ADDRESS}]`")
     seen: list[tuple[AddressRange, int]] = []
     for index, region in readable(target.regions or (), "start", "end"):
         if region.end <= region.start:
-            yield Diagnostic.error(
-                "DP0204",
-                place(index, "end").value,
-                f"the region ends ({region.end:#x}) before it starts ({region.start:#x})",
-                hint="the end is the first address that no longer belongs to it",
-            )
+            message = f"the region ends ({region.end:#x}) before it starts ({region.start:#x})"
+            hint = "the end is the first address that no longer belongs to it"
+            yield place(index, "end").value.error("DP0204", message, hint)
             continue
         for other, first in seen:
             if region.start < other.end and other.start < region.end:
-                yield Diagnostic.error(
-                    "DP0205",
-                    place(index).value,
-                    "the region overlaps another one",
-                    hint="unite them into one",
-                    related=[(place(first).value, "this one")],
-                )
+                message = "the region overlaps another one"
+                hint = "unite them into one"
+                related = [(place(first).value, "this one")]
+                yield place(index).value.error("DP0205", message, hint, related=related)
         seen.append((region, index))
     ordered = [region.start for region, _ in seen]
     if ordered != sorted(ordered):
         message = "the regions are not in ascending order"
-        yield Diagnostic.error("DP0205", place.value, message, hint="sort them by `start`")
+        yield place.value.error("DP0205", message, "sort them by `start`")
 
 
-@rule
-def _united(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _united(kdamond: Kdamond, at: Cursor) -> Findings:
     """Check targets of paddr, which become one; memory covered twice would be two targets."""
     if kdamond.ops != "paddr":
         return
-    targets = list(readable(kdamond.targets, "system_ram", "numa_node"))
+    targets, at = list(readable(kdamond.targets, "system_ram", "numa_node")), at("targets")
     whole = [index for index, target in targets if target.system_ram]
     hint = "the kernel takes one paddr target; all entries are united into it"
     if whole and len(kdamond.targets) > 1:
         other = next(index for index in range(len(kdamond.targets)) if index != whole[0])
-        yield Diagnostic.error(
-            "DP0209",
-            at(other).value,
-            "two paddr targets: `system_ram` already covers this one",
-            hint=hint,
-            related=[(at(whole[0]).value, "all of System RAM")],
-        )
-    seen: dict[int, int] = {}
+        message = "two paddr targets: `system_ram` already covers this one"
+        related = [(at(whole[0]).value, "all of System RAM")]
+        yield at(other).value.error("DP0209", message, hint, related=related)
+    seen: dict[int | None, int] = {}
     for index, target in targets:
         node = target.numa_node
-        if node is not None and node in seen:
-            yield Diagnostic.error(
-                "DP0209",
-                at(index).value,
-                f"two paddr targets: node {node} appears twice",
-                hint=hint,
-                related=[(at(seen[node]).value, "first here")],
-            )
-        elif node is not None:
-            seen[node] = index
+        if node is not None and seen.setdefault(node, index) != index:
+            message = f"two paddr targets: node {node} appears twice"
+            related = [(at(seen[node]).value, "first here")]
+            yield at(index).value.error("DP0209", message, hint, related=related)
 
 
 def _counts_bytes(scheme: Scheme) -> bool:
     with suppress(Unread):  # an unreadable value proves nothing
         size = scheme.access_pattern.size
         return (
-            size.min is not None
-            or size.max is not None
+            (size.min, size.max) != (None, None)
             or scheme.limits.size not in (None, UNLIMITED)
             or any(each.type == "addr" for each in scheme.filters)
         )
     return False
 
 
+check.add(probes.check)
+
+
+@check.add
+def _accesses(kdamond: Kdamond, at: Cursor) -> Findings:
+    if (accesses := kdamond.accesses) is not None:
+        for each in (_threads, _primitive, _restricted):
+            yield from each(kdamond, accesses, at)
+
+
 @rule
-def _unit(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    unit = kdamond.addr_unit
+def _threads(_: Kdamond, accesses: Accesses, at: Cursor) -> Findings:
+    place = at("accesses", "threads")
+    if accesses.threads is not None and not accesses.threads and not place.lost:
+        message = "`threads` is empty, which crashes the kernel"
+        yield place.value.error("DP0225", message, "list threads, or leave it out")
+    if len(",".join(map(str, accesses.threads or ()))) > _LONGEST:
+        message = f"the kernel shows no more than {_LONGEST} characters of `threads`"
+        hint = "name fewer: what cannot be read back cannot be verified"
+        yield place.value.error("DP0119", message, hint)
+
+
+@rule
+def _primitive(_: Kdamond, accesses: Accesses, at: Cursor) -> Findings:
+    if accesses.primitive == "page_table" and not accesses.alike:
+        message = "page tables show neither writes nor CPUs nor threads"
+        hint = "remove `primitive`: page faults are taken where they are needed"
+        yield at("accesses", "primitive").value.error("DP0229", message, hint)
+
+
+@rule
+def _restricted(kdamond: Kdamond, accesses: Accesses, at: Cursor) -> Findings:
+    if accesses.everything:
+        return
+    ops, place = kdamond.known("ops", "paddr"), at("accesses")
+    if ops != "paddr":
+        message = f"`{ops}` would count nothing: only `paddr` can tell accesses apart"
+        hint = "use `ops: paddr`, and `memcg` filters for processes"
+        yield place.key.error("DP0229", message, hint)
+    if kdamond.known("addr_unit", 1) != 1:
+        message = "telling accesses apart works with `addr_unit: 1` only"
+        yield place.key.error("DP0236", message, "remove `addr_unit`")
+    if any(probe.weight for _, probe in readable(kdamond.known("probes", ()), "weight")):
+        message = "a probe with a weight takes the place of access checks, so none would count"
+        yield place.key.error("DP0234", message, "remove `accesses`, or the probe's weight")
+    for index, scheme in readable(kdamond.schemes if accesses.optional else (), "action"):
+        if scheme.action != "stat":
+            message = "`accesses` cannot be optional where a scheme acts on what it finds"
+            hint = f"`{scheme.action}` would take memory that is merely read"
+            related = [(at("schemes", index, "action").value, "this scheme acts")]
+            yield place("optional").key.error("DP0228", message, hint, related=related)
+
+
+@check.add
+def _unit(kdamond: Kdamond, at: Cursor) -> Findings:
+    unit, ops, place = kdamond.addr_unit, kdamond.known("ops", "paddr"), at("addr_unit")
     if unit == 0 or unit & (unit - 1) or unit > 1 << 20:
         message = "`addr_unit` is a power of two up to 1048576"
         hint = "leave it out: only 32-bit machines with much memory need it"
-        yield Diagnostic.error("DP0236", at("addr_unit").value, message, hint=hint)
-    if unit != 1 and kdamond.ops != "paddr":
-        message = f"`{kdamond.ops}` ignores `addr_unit`"
-        yield Diagnostic.error("DP0236", at("addr_unit").key, message, hint="remove it")
-
-
-@rule
-def _sized(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    unit = kdamond.addr_unit
+        yield place.value.error("DP0236", message, hint)
+    if unit != 1 and ops != "paddr":
+        yield place.key.error("DP0236", f"`{ops}` ignores `addr_unit`", "remove it")
     schemes = readable(kdamond.schemes, "access_pattern", "limits", "filters")
     sized = [index for index, each in schemes if _counts_bytes(each)]
     if unit != 1 and sized:
         # 6.18 and 7.3 count sizes in units: a limit would be that many times the written one
         message = "with `addr_unit` the kernel counts sizes in units, not in bytes"
-        related = [(at("schemes", sized[0]).value, "this scheme has sizes or addresses")]
         hint = "leave `addr_unit` out, or the sizes"
-        yield Diagnostic.error("DP0236", at("addr_unit").value, message, hint=hint, related=related)
+        related = [(at("schemes", sized[0]).value, "this scheme has sizes or addresses")]
+        yield place.value.error("DP0236", message, hint, related=related)
 
 
-@rule
-def _refresh(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    if kdamond.refresh % 1_000:
-        message = "`refresh` is a whole number of milliseconds"
-        yield Diagnostic.error("DP0250", at("refresh").value, message, hint="round it")
-
-
-@rule
-def _all_alike(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _temperature(kdamond: Kdamond, at: Cursor) -> Findings:
     weights = kdamond.temperature
     if weights is not None and not (weights.size or weights.access_rate or weights.age):
         message = "all weights are 0, so nothing would be hotter than anything else"
         hint = "give at least one a weight, or leave `temperature` out"
-        yield Diagnostic.warning("DP0232", at("temperature").value, message, hint=hint)
+        yield at("temperature").value.warning("DP0232", message, hint)
 
 
-@rule
-def _waiting(kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _waiting(kdamond: Kdamond, at: Cursor) -> Findings:
     if kdamond.when_absent == "wait" and kdamond.ops == "paddr" and not _may_be_absent(kdamond):
         message = "there is nothing to wait for: no cgroup or node is named"
-        yield Diagnostic.error("DP0208", at("when_absent").key, message, hint="remove it")
+        yield at("when_absent").key.error("DP0208", message, "remove it")
 
 
 def _may_be_absent(kdamond: Kdamond) -> bool:

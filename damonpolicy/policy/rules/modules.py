@@ -12,10 +12,10 @@ from damonpolicy.kernel.settings import normalise, written
 from damonpolicy.kernel.system import memory
 from damonpolicy.kernel.system.machine import Machine, read_or
 from damonpolicy.kernel.system.psi import has_pressure
-from damonpolicy.policy.model.modules import Module
+from damonpolicy.policy.model.modules import Module, Modules
 from damonpolicy.policy.model.policy import Policy
 from damonpolicy.policy.reading.read import Cursor, Read
-from damonpolicy.policy.rules.speaking import rule
+from damonpolicy.policy.rules.rule import Findings, Rules, rule
 
 __all__ = ("check", "check_machine", "check_together", "contents", "service_needed")
 
@@ -37,8 +37,7 @@ _FINENESS = {
 
 def contents(policy: Policy, at: Cursor) -> Iterator[tuple[str, str, Cursor]]:
     """Yield the path, content and place of every parameter in a policy."""
-    modules = policy.known("modules")
-    for name, module in modules.given().items() if modules is not None else ():
+    for name, module in policy.known("modules", Modules()).given().items():
         for parameter, content in module.contents(name).items():
             place = at("modules", name, parameter)
             yield kernel.parameter_path(name, parameter), content, place
@@ -49,60 +48,58 @@ def _given(policy: Policy, at: Cursor) -> Iterator[tuple[str, dict[str, str], di
 
     Each comes with the contents of its files, and their places.
     """
-    modules, settings = policy.known("modules"), policy.known("settings", {})
-    for name in kernel.MODULES:
-        module = modules.known(name) if modules is not None else None
-        given = dict(module.contents(name)) if module is not None else {}
-        places = {parameter: at("modules", name, parameter) for parameter in given}
-        for path, value in settings.items():
-            each = kernel.PARAMETERS.get(path)
-            if each is not None and each.module == name and each.name not in given:
-                given[each.name], places[each.name] = written(path, value), at("settings", path)
-        if given:
-            yield name, given, places
+    settings = policy.known("settings", {}).items()
+    files = [(path, written(path, value), at("settings", path)) for path, value in settings]
+    found: dict[str, dict[str, tuple[str, Cursor]]] = {}
+    for path, content, place in (*contents(policy, at), *files):
+        if (each := kernel.PARAMETERS.get(path)) is not None:
+            found.setdefault(each.module, {}).setdefault(each.name, (content, place))
+    for module, given in found.items():
+        yield (
+            module,
+            {name: content for name, (content, _) in given.items()},
+            {name: place for name, (_, place) in given.items()},
+        )
 
 
-@rule
-def check(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
-    """Yield the errors in the modules of one policy, on any machine."""
-    yield from _parameters(policy, at)
-    yield from _twice(policy, at)
-    yield from _exclusive([(policy, at)])
+check = Rules[[Policy, Cursor]]()
+"""The rules on the modules of one policy, on any machine."""
+_check_module = Rules[[Module, Cursor]]()
+"""The rules on one module."""
 
 
-@rule
-def _parameters(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _parameters(policy: Policy, at: Cursor) -> Findings:
     for name, module in policy.modules.given().items():
-        place = at("modules", name)
-        yield from _exact(name, module, place)
-        yield from _tuned(module, place)
-        yield from _longer(module, place)
-        yield from _region(module, place)
-        yield from _quota_in_units(module, place)
-        yield from _region_in_units(module, place)
+        yield from _exact(name, module, at("modules", name))
+        yield from _check_module(module, at("modules", name))
     for name, given, places in _given(policy, at):
         for problem in kernel.problems(name, given):
             yield _located(problem, places)
 
 
-@rule
-def _twice(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _exclusive_here(policy: Policy, at: Cursor) -> Findings:
+    yield from _exclusive([(policy, at)])
+
+
+@check.add
+def _duplicates(policy: Policy, at: Cursor) -> Findings:
     for path, _, place in contents(policy, at):
         if path in policy.settings:
             message = f"`{path}` is under `settings` and under `modules`"
             related = [(at("settings", path).key, "here too")]
-            hint = "remove one of them"
-            yield Diagnostic.error("DP0223", place.key, message, hint=hint, related=related)
+            yield place.key.error("DP0223", message, "remove one of them", related=related)
 
 
 @rule
-def check_together(reads: Sequence[Read]) -> Iterator[Diagnostic]:
+def check_together(reads: Sequence[Read]) -> Findings:
     """Yield conflicts between several policies."""
     yield from _exclusive([(read.policy, read.cursor) for read in reads], across=True)
 
 
 @rule
-def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diagnostic]:
+def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Findings:
     """Yield parameters that conflict with those that this machine has already."""
     for name, given, places in _given(policy, at):
         here = {
@@ -116,27 +113,22 @@ def check_machine(policy: Policy, at: Cursor, machine: Machine) -> Iterator[Diag
             touched = problem.fatal or any(each in given for each in problem.names)
             if touched and problem.names not in known:
                 yield _located(problem, places)
-        if on and name != "damon_stat":
-            yield from _left_out(name, given, here, places, machine)
+        if on and name != "damon_stat" and given.keys().isdisjoint(kernel.REGION):
+            place = places.get("enabled") or next(iter(places.values()))
+            yield from _memory_left_out(name, here, place, machine)
         if given.get("quota_mem_pressure_us", "0") != "0" and not has_pressure(machine):
-            message = "the kernel does not measure memory pressure, so this goal reads 0 for ever"
             where = places["quota_mem_pressure_us"].value
-            yield Diagnostic.error("DP0308", where, message, hint="boot with `psi=1`")
+            message = "the kernel does not measure memory pressure, so this goal reads 0 for ever"
+            yield where.error("DP0308", message, "boot with `psi=1`")
 
 
 @rule
-def _left_out(
-    name: str,
-    given: Mapping[str, str],
-    here: Mapping[str, str],
-    places: Mapping[str, Cursor],
-    machine: Machine,
-) -> Iterator[Diagnostic]:
+def _memory_left_out(name: str, here: Mapping[str, str], at: Cursor, machine: Machine) -> Findings:
     """Warn of the memory that a module without a region leaves out on older kernels.
 
     That is the quirk module.largest. No file shows it, but the same release brought others.
     """
-    if any(each in given for each in kernel.REGION) or any(map(machine.exists, _ALL_MEMORY)):
+    if any(map(machine.exists, _ALL_MEMORY)):
         return
     try:
         ram = memory.system_ram(machine)
@@ -149,141 +141,111 @@ def _left_out(
     seen = sum(max(min(high, end) - max(low, start), 0) for low, high in ram)
     if (total - seen) * _WORTH > total:
         left, all_ = approximate_bytes(total - seen), approximate_bytes(total)
-        message = (
-            f"without a region `{name}` sees the largest piece of System RAM: {left} of {all_}"
-        )
+        message = f"without a region `{name}` sees the largest piece of System RAM"
         hint = (
             f"add `monitor_region_start: {ram[0][0]:#x}` and"
             f" `monitor_region_end: {ram[-1][1]:#x}`: all of it, and the holes, where nothing is"
         )
-        where = places.get("enabled") or next(iter(places.values()))
-        yield Diagnostic.warning("DP0687", where.value, f"{message} is left out", hint=hint)
+        yield at.value.warning("DP0687", f"{message}: {left} of {all_} is left out", hint)
 
 
 @rule
-def service_needed(policy: Policy, at: Cursor) -> Iterator[Diagnostic]:
+def service_needed(policy: Policy, at: Cursor) -> Findings:
     """Yield goals that need a feeder, if there is no service."""
     reclaim = policy.modules.damon_reclaim
     if reclaim is not None and reclaim.quota_autotune_feedback:
         place = at("modules", "damon_reclaim", "quota_autotune_feedback")
         message = "nothing feeds this goal: the quota would move until it cannot move further"
         hint = "`--unfed` applies it all the same, for you to write it"
-        yield Diagnostic.error("DP0230", place.value, message, hint=hint)
+        yield place.value.error("DP0230", message, hint)
 
 
 def _located(problem: kernel.Problem, places: dict[str, Cursor]) -> Diagnostic:
     """Point at the policy's parameter, or at the key that switches the module on."""
-    name = next(
-        (each for each in (*problem.names, "enabled") if each in places), next(iter(places))
-    )
-    place, hint = places[name], problem.hint
+    names = (*problem.names, "enabled", *places)
+    place, hint = places[next(filter(places.__contains__, names))], problem.hint
     if place.path[:1] == ("settings",) and problem.code in _IN_UNITS:
         hint = f"{hint} in `modules:`, which takes units"
-    return Diagnostic.error(problem.code, place.value, problem.message, hint=hint)
+    return place.value.error(problem.code, problem.message, hint)
 
 
 @rule
-def _exact(name: str, module: Module, at: Cursor) -> Iterator[Diagnostic]:
+def _exact(name: str, module: Module, at: Cursor) -> Findings:
     """Check that values in the kernel's whole numbers do not vanish in rounding."""
     for parameter, value in module.exact(name).items():
         unit = kernel.PARAMETERS[kernel.parameter_path(name, parameter)].unit
         if value.denominator != 1:
             message = f"`{parameter}` is {_FINENESS[unit]}"
-            yield Diagnostic.error("DP0250", at(parameter).value, message, hint="round it")
+            yield at(parameter).value.error("DP0250", message, "round it")
         elif value > U64_MAX:
-            message = "this is out of range (64 bits)"
-            yield Diagnostic.error("DP0119", at(parameter).value, message)
+            yield at(parameter).value.error("DP0119", "this is out of range (64 bits)")
 
 
-@rule
-def _tuned(module: Module, at: Cursor) -> Iterator[Diagnostic]:
+@_check_module.add
+def _auto_tune(module: Module, at: Cursor) -> Findings:
     """Check for parameters that the kernel would ignore or reinterpret beside another one."""
     given = module.model_fields_set
     if getattr(module, "autotune_monitoring_intervals", None):
         for name in ("sample_interval", "aggr_interval"):
             if name in given:
-                yield Diagnostic.error(
-                    "DP0255",
-                    at(name).key,
-                    f"`{name}` is ignored where the kernel tunes the intervals",
-                    hint="remove it, or `autotune_monitoring_intervals`",
-                    related=[(at("autotune_monitoring_intervals").value, "tuned by this")],
-                )
-
-
-@rule
-def _longer(module: Module, at: Cursor) -> Iterator[Diagnostic]:
-    if getattr(module, "autotune_monitoring_intervals", None):
+                message = f"`{name}` is ignored where the kernel tunes the intervals"
+                hint = "remove it, or `autotune_monitoring_intervals`"
+                related = [(at("autotune_monitoring_intervals").value, "tuned by this")]
+                yield at(name).key.error("DP0255", message, hint, related=related)
         for name in ("min_age", "cold_min_age"):
             if getattr(module, name, None):
                 message = f"`{name}` becomes a longer one once the kernel has tuned the aggregation"
                 hint = "the kernel counts it in aggregations, of which each may grow to 200s"
-                yield Diagnostic.warning("DP0221", at(name).value, message, hint=hint)
+                yield at(name).value.warning("DP0221", message, hint)
 
 
-@rule
-def _region(module: Module, at: Cursor) -> Iterator[Diagnostic]:
+@_check_module.add
+def _region(module: Module, at: Cursor) -> Findings:
     start, end = (getattr(module, name, None) for name in kernel.REGION)
     if start is not None and end is None:
         message = "the region does not say where it ends"
         hint = "add `monitor_region_end`, or leave both out: the kernel then chooses"
-        yield Diagnostic.error("DP0204", at(kernel.REGION[0]).key, message, hint=hint)
+        yield at(kernel.REGION[0]).key.error("DP0204", message, hint)
     elif start == end == 0:
-        message = "the region is empty"
         hint = "leave both out: the kernel then chooses"
-        yield Diagnostic.error("DP0204", at(kernel.REGION[1]).value, message, hint=hint)
+        yield at(kernel.REGION[1]).value.error("DP0204", "the region is empty", hint)
 
 
-def _unit(module: Module) -> int:
-    """Return the unit of addresses, 1 if it is wrong."""
-    unit: int = getattr(module, "addr_unit", None) or 1
-    return 1 if unit & (unit - 1) else unit
-
-
-@rule
-def _quota_in_units(module: Module, at: Cursor) -> Iterator[Diagnostic]:
-    place = at("addr_unit")
-    if _unit(module) > 1 and getattr(module, "quota_sz", None):
-        message = "with `addr_unit` the kernel counts `quota_sz` in units, not in bytes"
-        related = [(at("quota_sz").value, "in bytes")]
-        hint = "leave `addr_unit` out, or limit `quota_ms` instead"
-        yield Diagnostic.error("DP0236", place.value, message, hint=hint, related=related)
-
-
-@rule
-def _region_in_units(module: Module, at: Cursor) -> Iterator[Diagnostic]:
-    unit = _unit(module)
-    if unit == 1:
+@_check_module.add
+def _units(module: Module, at: Cursor) -> Findings:
+    unit, place = getattr(module, "addr_unit", None) or 1, at("addr_unit")
+    if unit == 1 or unit & (unit - 1):  # the latter is reported as wrong
         return
-    place = at("addr_unit")
+    if module.known("quota_sz"):
+        message = "with `addr_unit` the kernel counts `quota_sz` in units, not in bytes"
+        hint = "leave `addr_unit` out, or limit `quota_ms` instead"
+        related = [(at("quota_sz").value, "in bytes")]
+        yield place.value.error("DP0236", message, hint, related=related)
     values = [getattr(module, name, None) for name in kernel.REGION]
     if None in values:
         # Up to 7.0 the region that the kernel chooses is in bytes, and used as units.
         message = "with `addr_unit` some kernels choose a region of other memory"
         hint = "add `monitor_region_start` and `monitor_region_end`"
-        yield Diagnostic.error("DP0236", place.value, message, hint=hint)
+        yield place.value.error("DP0236", message, hint)
     for name, value in zip(kernel.REGION, values, strict=True):
         if value is not None and value % unit:
             message = f"`{name}` is not a whole number of units of {unit} bytes"
-            yield Diagnostic.error("DP0236", at(name).value, message, hint="round it")
+            yield at(name).value.error("DP0236", message, "round it")
 
 
 def _running(policy: Policy, at: Cursor) -> Iterator[tuple[str, Cursor]]:
     """Yield the modules that a policy switches on, and where."""
-    modules = policy.known("modules")
-    for name, module in modules.given().items() if modules is not None else ():
+    for name, module in policy.known("modules", Modules()).given().items():
         if module.known("enabled"):
             yield name, at("modules", name, "enabled")
     for path, value in policy.known("settings", {}).items():
-        name = kernel.module_of(path)
-        if name and path.endswith("/enabled") and normalise(value) == "1":
-            yield name, at("settings", path)
+        switch = kernel.PARAMETERS.get(path)
+        if switch is not None and switch.name == "enabled" and normalise(value) == "1":
+            yield switch.module, at("settings", path)
 
 
 @rule
-def _exclusive(
-    policies: Sequence[tuple[Policy, Cursor]], *, across: bool = False
-) -> Iterator[Diagnostic]:
+def _exclusive(policies: Sequence[tuple[Policy, Cursor]], *, across: bool = False) -> Findings:
     """Yield modules beside kdamonds or other modules; ``across`` only those of two policies."""
     seen: list[tuple[int, str, Cursor]] = []
     for number, (policy, at) in enumerate(policies):
@@ -302,9 +264,8 @@ def _exclusive(
         if beside:
             message = f"`{name}` lets no other kdamond run beside it"
             hint = "remove the kdamonds, or `enabled: true`"
-            related = [(beside[0], "these would")]
-            yield Diagnostic.error("DP0253", place.value, message, hint=hint, related=related)
+            yield place.value.error("DP0253", message, hint, related=[(beside[0], "these would")])
         if others:
             message = f"`{name}` cannot run beside `{others[0][0]}`"
-            hint, related = "switch one of them off", [(others[0][1], "switched on here")]
-            yield Diagnostic.error("DP0253", place.value, message, hint=hint, related=related)
+            related = [(others[0][1], "switched on here")]
+            yield place.value.error("DP0253", message, "switch one of them off", related=related)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 
@@ -15,68 +14,56 @@ from damonpolicy.policy.model.kdamond import Kdamond
 from damonpolicy.policy.model.scalars import Age, Rate, Unread
 from damonpolicy.policy.model.schemes import Scheme
 from damonpolicy.policy.reading.read import Cursor
-from damonpolicy.policy.rules.speaking import readable, rule
+from damonpolicy.policy.rules.rule import Findings, Rules, readable, rule
 
 __all__ = ("check",)
 
 _MIGRATIONS = ("migrate_hot", "migrate_cold")
 
 
-@rule
-def check(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    """Yield the errors in a scheme, except those in its quota and filters."""
-    yield from _action(scheme, kdamond, at)
-    yield from _destination(scheme, kdamond, at)
-    yield from _pattern(scheme, kdamond, at("access_pattern"))
-    yield from _watermarks(scheme, at("watermarks"))
-    yield from _starved(scheme, kdamond, at)
-    yield from _youngest(scheme, kdamond, at)
-    yield from _no_filters(scheme, kdamond, at)
-    yield from _no_ages(scheme, kdamond, at)
+check = Rules[[Scheme, Kdamond, Cursor]]()
+"""The rules on a scheme, except those on its quota and filters."""
+
+
+@check.add
+def _zeros(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
     meanings = {"apply_every": "the aggregation interval", "max_snapshots": "unlimited"}
     for name, meaning in meanings.items():
         if scheme.known(name) == 0:
-            message, hint = f"`{name}: 0` means {meaning} to the kernel", f"leave `{name}` out"
-            yield Diagnostic.error("DP0219", at(name).value, message, hint=hint)
+            message = f"`{name}: 0` means {meaning} to the kernel"
+            yield at(name).value.error("DP0219", message, f"leave `{name}` out")
 
 
-@rule
-def _action(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _action(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     if traits(kdamond.ops, scheme.action).works:
         return
     others = [ops for ops, actions in ACTIONS.items() if actions[scheme.action].works]
-    yield Diagnostic.error(
-        "DP0212",
-        at("action").value,
-        f"the kernel accepts `{scheme.action}` on `{kdamond.ops}` and does nothing",
-        hint=f"`{scheme.action}` works with " + " and ".join(f"`{ops}`" for ops in others),
-    )
+    message = f"the kernel accepts `{scheme.action}` on `{kdamond.ops}` and does nothing"
+    hint = f"`{scheme.action}` works with " + " and ".join(f"`{ops}`" for ops in others)
+    yield at("action").value.error("DP0212", message, hint)
 
 
-def _spares(scheme: Scheme, kdamond: Kdamond) -> bool:
+def _kernel_spares(scheme: Scheme, kdamond: Kdamond) -> bool:
     """Return whether the kernel itself would spare young pages, unless a filter does so first."""
     return scheme.action == "pageout" and kdamond.ops == "paddr"
 
 
-@rule
-def _youngest(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    if scheme.says("young") and not _spares(scheme, kdamond):
+@check.add
+def _order_of_filters(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
+    if scheme.says("young") and not _kernel_spares(scheme, kdamond):
         message = f"`young` is for `pageout` on `paddr`, not for `{scheme.action}`"
         if scheme.action == "pageout":
             message = f"`young` is for `pageout` on `paddr`, not on `{kdamond.ops}`"
-        yield Diagnostic.error("DP0213", at("young").key, message, hint="remove `young`")
-
-
-@rule
-def _no_filters(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+        yield at("young").key.error("DP0213", message, "remove `young`")
     given = scheme.says("filters_in") and not at("filters").lost
-    if given and not scheme.filters and not _spares(scheme, kdamond):
-        message, hint = "`filters_in` without any filter changes nothing", "remove `filters_in`"
-        yield Diagnostic.error("DP0213", at("filters_in").key, message, hint=hint)
+    if given and not scheme.filters and not _kernel_spares(scheme, kdamond):
+        message = "`filters_in` without any filter changes nothing"
+        yield at("filters_in").key.error("DP0213", message, "remove `filters_in`")
 
 
-@rule
-def _no_ages(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _retune_age(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     if not scheme.retune_age:
         return
     bounds = (scheme.access_pattern.age.min, scheme.access_pattern.age.max)
@@ -86,11 +73,11 @@ def _no_ages(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnosti
         message = "`retune_age` rewrites nothing: no bound of `age` is a time"
     else:
         return
-    yield Diagnostic.error("DP0264", at("retune_age").key, message, hint="remove `retune_age`")
+    yield at("retune_age").key.error("DP0264", message, "remove `retune_age`")
 
 
-@rule
-def _starved(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _apply_every(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     """Warn of schemes whose wait each tuning of the intervals restarts (quirk tune.starves)."""
     intervals, tune = kdamond.intervals, kdamond.intervals.auto_tune
     if tune is None or not scheme.apply_every or not tune.aggregations:
@@ -101,113 +88,96 @@ def _starved(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnosti
     if scheme.apply_every <= between[0]:
         return
     what = "is never" if scheme.apply_every > between[1] else "may never be"
-    yield Diagnostic.warning(
-        "DP0605",
-        at("apply_every").value,
-        f"each tuning of the intervals restarts its wait: the scheme {what} applied",
-        hint=f"write at most `{format_duration(between[0])}`, or leave `apply_every` out",
-    )
+    message = f"each tuning of the intervals restarts its wait: the scheme {what} applied"
+    hint = f"write at most `{format_duration(between[0])}`, or leave `apply_every` out"
+    yield at("apply_every").value.warning("DP0605", message, hint)
 
 
-@rule
-def _destination(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _destination(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     if scheme.action in _MIGRATIONS:
         if scheme.to is None and not at("to").lost:
             message = f"`{scheme.action}` does not say where to"
-            yield Diagnostic.error("DP0215", at("action").value, message, hint="add `to: NODE`")
+            yield at("action").value.error("DP0215", message, "add `to: NODE`")
         elif isinstance(scheme.to, tuple):
             yield from _destinations(scheme, kdamond, at("to"))
         elif scheme.to is not None and {each.numa_node for each in kdamond.targets} == {scheme.to}:
             message = f"all monitored memory is on node {scheme.to} already"
-            yield Diagnostic.error("DP0249", at("to").value, message, hint="choose another node")
+            yield at("to").value.error("DP0249", message, "choose another node")
     elif scheme.to is not None:
         message = f"`{scheme.action}` moves nothing between nodes"
-        yield Diagnostic.error("DP0215", at("to").key, message, hint="remove `to`")
+        yield at("to").key.error("DP0215", message, "remove `to`")
 
 
 @rule
-def _destinations(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+def _destinations(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     given = scheme.to if isinstance(scheme.to, tuple) else ()
     if not given and not at.lost:
-        yield Diagnostic.error("DP0215", at.value, "`to` is empty", hint="write `to: NODE`")
+        yield at.value.error("DP0215", "`to` is empty", "write `to: NODE`")
     seen: set[int] = set()
     for index, each in readable(given, "node"):
         if each.node in seen:
-            message = f"node {each.node} appears twice"
             hint = "name it once, with the sum of the weights"
-            yield Diagnostic.error("DP0223", at(index, "node").value, message, hint=hint)
+            yield at(index, "node").value.error("DP0223", f"node {each.node} appears twice", hint)
         seen.add(each.node)
     if given and not at.lost and not any(each.weight for each in given):
         hint = "give at least one a weight, or leave the weights out"
-        yield Diagnostic.error("DP0232", at.value, "all weights are 0", hint=hint)
+        yield at.value.error("DP0232", "all weights are 0", hint)
     if given and not traits(kdamond.ops, scheme.action).destinations:
         message = f"migration on `{kdamond.ops}` ignores weighted nodes"
-        yield Diagnostic.error("DP0216", at.value, message, hint="write `to: NODE`")
-
-
-@rule
-def _pattern(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    yield from _sizes(scheme, at)
-    yield from _rates(scheme, kdamond, at)
-    yield from _ages(scheme, at)
-    yield from _rate_rounded(scheme, kdamond, at)
-    yield from _age_rounded(scheme, kdamond, at)
-    yield from _rate_cut(scheme, kdamond, at)
-    yield from _age_cut(scheme, kdamond, at)
-    for name in ("min", "max"):
-        yield from _timed(scheme, kdamond, name, at)
+        yield at.value.error("DP0216", message, "write `to: NODE`")
 
 
 def _swapped(name: str, at: Cursor) -> Diagnostic:
     message = f"`{name}` has a `min` above its `max`, so nothing would match"
-    return Diagnostic.error("DP0201", at(name, "min").value, message, hint="swap them")
+    return at("access_pattern", name, "min").value.error("DP0201", message, "swap them")
 
 
-@rule
-def _sizes(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _sizes(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
     size = scheme.access_pattern.size
     if size.min is not None and size.max is not None and size.min > size.max:
         yield _swapped("size", at)
 
 
-@rule
-def _rates(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
-    rate = scheme.access_pattern.access_rate
-    if rate.min is not None and rate.max is not None:
-        # a share above another is a mistake even if both are the same number of samples
-        samples = kdamond.intervals.samples
-        shares = not rate.min.samples and not rate.max.samples
-        if (
-            rate.min.value > rate.max.value
-            if shares
-            else rate.min.least(samples) > rate.max.most(samples)
-        ):
-            yield _swapped("access_rate", at)
+@check.add
+def _rates(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
+    low, high = scheme.access_pattern.access_rate.min, scheme.access_pattern.access_rate.max
+    if low is None or high is None:
+        return
+    # a share above another is a mistake even if both are the same number of samples
+    samples = kdamond.intervals.samples
+    counted = low.samples or high.samples
+    if low.least(samples) > high.most(samples) if counted else low.value > high.value:
+        yield _swapped("access_rate", at)
 
 
-@rule
-def _ages(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _ages(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
     low, high = scheme.access_pattern.age.min, scheme.access_pattern.age.max
     if low and high and low.aggregations == high.aggregations and low.value > high.value:
         yield _swapped("age", at)
 
 
+@check.add
+def _timed_ages(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
+    for name in ("min", "max"):
+        yield from _timed(scheme, kdamond, name, at("access_pattern", "age"))
+
+
 @rule
-def _timed(scheme: Scheme, kdamond: Kdamond, name: str, at: Cursor) -> Iterator[Diagnostic]:
+def _timed(scheme: Scheme, kdamond: Kdamond, name: str, at: Cursor) -> Findings:
     age: Age | None = getattr(scheme.access_pattern.age, name)
     timed = age is not None and not age.aggregations and age.value > 0
     tune = kdamond.intervals.auto_tune
     if timed and age is not None and tune is not None and not scheme.retune_age:
-        hint = "write it as `20 aggregations`"
+        count = "write it as `20 aggregations`"
         with suppress(Unread):
-            hint = _counted(age, name, kdamond, tune)
-        yield Diagnostic.error(
-            "DP0221",
-            at("age", name).value,
-            "an age in time means something else once the kernel has tuned the aggregation",
-            hint=f"{hint}; or add `retune_age: true`, and the service (`damonpolicy run`) keeps"
-            " the time",
-        )
+            count = _counted(age, name, kdamond, tune)
+        message = "an age in time means something else once the kernel has tuned the aggregation"
+        keep = "add `retune_age: true`, and the service (`damonpolicy run`) keeps the time"
+        hint = f"{count}; or {keep}"
+        yield at(name).value.error("DP0221", message, hint)
 
 
 def _counted(age: Age, name: str, kdamond: Kdamond, tune: AutoTune) -> str:
@@ -221,78 +191,70 @@ def _counted(age: Age, name: str, kdamond: Kdamond, tune: AutoTune) -> str:
     return f"write `{count} aggregations`, which may then be {least} to {most}"
 
 
-def _kept(key: str, name: str, value: int, what: str, at: Cursor) -> Diagnostic:
+def _count_cut(key: str, name: str, value: int, what: str, at: Cursor) -> Diagnostic:
     """Refuse counts above 32 bits that bind more once the kernel keeps the last 32."""
     message = f"the kernel keeps 32 bits of it: {cut(value)} {what}s"
     hint = "leave it out" if name == "max" else f"write at most `{U32_MAX} {what}s`"
-    return Diagnostic.error("DP0220", at(key, name).value, message, hint=hint)
+    return at("access_pattern", key, name).value.error("DP0220", message, hint)
 
 
-@rule
-def _rate_cut(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _rate_cut(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     rate = scheme.access_pattern.access_rate
     for name in ("min", "max"):
         bound: Rate | None = rate.known(name)
         if bound is not None and bound.samples and (value := int(bound.value)) > U32_MAX:
             if name == "min" or not bounds_no_rate(value, kdamond.intervals.samples):
-                yield _kept("access_rate", name, value, "sample", at)
+                yield _count_cut("access_rate", name, value, "sample", at)
 
 
-@rule
-def _age_cut(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _age_cut(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     age = scheme.access_pattern.age
     for name in ("min", "max"):
         bound: Age | None = age.known(name)
         if bound is not None and bound.aggregations and bound.value > U32_MAX:
             if name == "min" or not bounds_no_age(bound.value, kdamond.intervals.aggregating):
-                yield _kept("age", name, bound.value, "aggregation", at)
+                yield _count_cut("age", name, bound.value, "aggregation", at)
 
 
-@rule
-def _rate_rounded(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _rate_rounded(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     """Check that a bound does not vanish in rounding, as the kernel counts samples."""
     rate, samples = scheme.access_pattern.access_rate, kdamond.intervals.samples
     if rate.max is not None and rate.max.value > 0 and rate.max.most(samples) < 1:
-        smallest = format_percent(Fraction(1, samples))
-        yield Diagnostic.error(
-            "DP0220",
-            at("access_rate", "max").value,
-            f"with {samples} samples an aggregation, this is less than one sample and becomes 0",
-            hint=f"write at least `{smallest}`, or `0%`",
-        )
+        few = f"with {samples} samples an aggregation"
+        message = f"{few}, this is less than one sample and becomes 0"
+        hint = f"write at least `{format_percent(Fraction(1, samples))}`, or `0%`"
+        place = at("access_pattern", "access_rate", "max")
+        yield place.value.error("DP0220", message, hint)
 
 
-@rule
-def _age_rounded(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Iterator[Diagnostic]:
+@check.add
+def _age_rounded(scheme: Scheme, kdamond: Kdamond, at: Cursor) -> Findings:
     """Check that an age does not vanish in rounding, as the kernel counts aggregations."""
     age, aggregating = scheme.access_pattern.age, max(kdamond.intervals.aggregating, 1)
     if isinstance(age.max, Age) and not age.max.aggregations:
         if 0 < age.max.value < aggregating:
-            yield Diagnostic.error(
-                "DP0220",
-                at("age", "max").value,
-                "this is shorter than an aggregation and becomes 0",
-                hint=f"write at least one aggregation ({aggregating}us)",
-            )
+            message = "this is shorter than an aggregation and becomes 0"
+            hint = f"write at least one aggregation ({aggregating}us)"
+            yield at("access_pattern", "age", "max").value.error("DP0220", message, hint)
 
 
-@rule
-def _watermarks(scheme: Scheme, at: Cursor) -> Iterator[Diagnostic]:
-    marks = scheme.watermarks
+@check.add
+def _watermarks(scheme: Scheme, _: Kdamond, at: Cursor) -> Findings:
+    marks, at = scheme.watermarks, at("watermarks")
     if marks is None or marks.known("metric") == "none":
         return
     for name in ("high", "mid", "low"):
         value = marks.known(name)
         if value is not None and (value * 1000).denominator != 1:
             message = "a watermark is finer than a permil (0.1%)"
-            yield Diagnostic.error("DP0250", at(name).value, message, hint="round it")
+            yield at(name).value.error("DP0250", message, "round it")
     if marks.known("every") == 0:
         message = "`every` is 0, and the kernel would never rest"
-        yield Diagnostic.error("DP0222", at("every").value, message, hint="write for example `5s`")
+        yield at("every").value.error("DP0222", message, "write for example `5s`")
     if not marks.high >= marks.mid >= marks.low:
-        yield Diagnostic.error(
-            "DP0206",
-            at("mid").value,
-            "the watermarks are not in the order `high` ≥ `mid` ≥ `low`",
-            hint="asleep above `high` and below `low`, awake from `mid` down",
-        )
+        message = "the watermarks are not in the order `high` ≥ `mid` ≥ `low`"
+        hint = "asleep above `high` and below `low`, awake from `mid` down"
+        yield at("mid").value.error("DP0206", message, hint)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ("SPACES", "ascii_like", "name_of", "unquoted")
+__all__ = ("SPACES", "ascii_like", "name_of", "unquote")
 
 SPACES = "\u00a0\u2000-\u200a\u202f\u205f\u3000\u200b\u2060"
 """Characters that look like spaces but are not to YAML, for a regular expression class."""
@@ -17,7 +17,7 @@ _OTHERS = str.maketrans({"：": ": ", "，": ", ", "％": "%", "µ": "u", "μ": 
 _NAMES = {"\u00a0": "a no-break space", "：": "a full-width colon"}
 
 
-def unquoted(text: str) -> str:
+def unquote(text: str) -> str:
     """Return the text between a pair of typographic quotes; empty if there is no pair."""
     found = _QUOTED.fullmatch(text.strip())
     return found[1] if found else ""
@@ -26,7 +26,7 @@ def unquoted(text: str) -> str:
 def ascii_like(text: str) -> str:
     """Replace characters by the ASCII characters that they look like."""
     plain = re.sub(_DASH, "-", _SPACE.sub(" ", text)).translate(_OTHERS).replace(":  ", ": ")
-    return unquoted(plain) or plain
+    return unquote(plain) or plain
 
 
 def name_of(char: str) -> str:

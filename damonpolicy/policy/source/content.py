@@ -21,12 +21,12 @@ from damonpolicy.base.errors import reason_of
 from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.trust import Keepers
 from damonpolicy.policy.source.files import (
-    Room,
     SourceFile,
     distrust,
     drop_ins,
     policies_in,
     read_file,
+    within_limits,
 )
 
 __all__ = ("Content", "gather", "signature", "without_alarm")
@@ -64,7 +64,6 @@ def gather(
 
     With ``keepers`` nobody else may be able to change any of them, or to remove one.
     """
-    files: list[SourceFile] = []
     wrong = {path: distrust(path, keepers) for path in paths}
     found: list[Diagnostic] = [each for each in wrong.values() if each]
     held: list[str] = []
@@ -77,19 +76,17 @@ def gather(
     for name in (*paths, *names, *variables):  # a directory's time shows files that were removed
         with contextlib.suppress(OSError):
             changed = max(changed, os.stat(name).st_ctime)  # a rename sets it, too
-    room = Room()
-    for name in (*names, *variables):
-        with _lease(name) as settled:
-            file, diagnostic = read_file(name, keepers)
-        if full := room.take(file.text):
-            found.append(full)
-            break
-        if not settled:
-            held.append(name)
-        if diagnostic:
-            found.append(diagnostic)
-        else:
-            files.append(file)
+
+    def read() -> Iterator[tuple[SourceFile, Diagnostic | None]]:
+        for name in (*names, *variables):
+            with _lease(name) as settled:
+                file = read_file(name, keepers)
+            yield file
+            if not settled:
+                held.append(name)
+
+    files, wrong_files = within_limits(read())
+    found += wrong_files
     digest = hashlib.sha256()
     parts = [(each.name, each.text) for each in files] + [(repr(each), "") for each in found]
     for text in (*missing, *(text for part in parts for text in part)):

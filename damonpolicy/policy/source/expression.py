@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from jinja2 import nodes
@@ -17,17 +18,22 @@ from jinja2 import nodes
 from damonpolicy.base import limits
 from damonpolicy.base.diagnostics import is_whole
 from damonpolicy.base.lazy import dataclass
+from damonpolicy.base.limits import shortened
 
 __all__ = ("FILTERS", "TESTS", "Failed", "Undefined", "check", "evaluate")
 
 
 class Failed(ValueError):
-    """An expression without a value; ``code`` is that of the diagnostic."""
+    """An expression without a value; ``code`` is that of the diagnostic.
 
-    def __init__(self, message: str, code: str = "DP0023", hint: str = "") -> None:
+    ``name`` is the undefined one, if that is the error.
+    """
+
+    def __init__(self, message: str, code: str = "DP0023", hint: str = "", name: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.hint = hint
+        self.name = name
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +45,7 @@ class Undefined:
 
 def _text(value: Any) -> str:
     """Return the printed form of a value."""
-    if isinstance(value, Undefined):
-        raise Failed(value.name, "DP0021")
-    if isinstance(value, (Mapping, list)):
+    if isinstance(_known(value), (Mapping, list)):
         raise Failed("a mapping or a list is not text: name one of its values")
     text: str = _bounded(str(value))
     return text
@@ -57,7 +61,8 @@ def _bounded(value: Any) -> Any:
 
 def _known(value: Any) -> Any:
     if isinstance(value, Undefined):
-        raise Failed(value.name, "DP0021")
+        message = f"`{shortened(value.name, 60)}` is not defined"
+        raise Failed(message, "DP0021", name=value.name)
     return value
 
 
@@ -75,24 +80,19 @@ def _joined(parts: list[str]) -> str:
     return "".join(parts)
 
 
-def _abs(value: Any) -> Any:
-    return abs(_number(value, "abs"))
-
-
 def _int(value: Any, other: Any = 0, base: Any = 10) -> Any:
     """Convert like jinja2: a value that is not a number becomes ``other``."""
     if base not in range(2, 37) or isinstance(base, float):
         raise Failed("`int` takes bases from 2 to 36")
-    try:
-        if isinstance(value, str) and base != 10:
-            return int(_bounded(value), base)
-        return int(value)
-    except (TypeError, ValueError, OverflowError):
-        pass
-    try:
-        return int(float(value))  # as "1.5"
-    except (TypeError, ValueError, OverflowError):
-        return other
+    other_base = isinstance(value, str) and base != 10
+    ways: tuple[Callable[[], int], ...] = (
+        lambda: int(_bounded(value), base) if other_base else int(value),
+        lambda: int(float(value)),  # as "1.5"
+    )
+    for convert in ways:
+        with suppress(TypeError, ValueError, OverflowError):
+            return convert()
+    return other
 
 
 def _float(value: Any, other: Any = 0.0) -> Any:
@@ -138,7 +138,7 @@ def _default(value: Any, other: Any = "") -> Any:
 
 
 FILTERS: Mapping[str, tuple[Callable[..., Any], int, int]] = {
-    "abs": (_abs, 0, 0),
+    "abs": (lambda value: abs(_number(value, "abs")), 0, 0),
     "d": (_default, 0, 1),
     "default": (_default, 0, 1),
     "float": (_float, 0, 1),
@@ -210,10 +210,8 @@ def _check_one(node: nodes.Node) -> None:
     elif isinstance(node, nodes.Filter):
         reason, hint = _check_filter(node)
     elif isinstance(node, nodes.Test) and node.name not in TESTS:
-        reason, hint = (
-            f"there is no test `{node.name}`",
-            "`is defined` and `is undefined` are there",
-        )
+        reason = f"there is no test `{node.name}`"
+        hint = "`is defined` and `is undefined` are there"
     elif isinstance(node, nodes.Const) and not is_whole(str(node.value)):
         reason = "half a character is not text"
     if reason:

@@ -11,7 +11,8 @@ from damonpolicy.base import limits, trust
 from damonpolicy.base.diagnostics import Diagnostic, Span, closest
 from damonpolicy.base.lazy import dataclass
 
-__all__ = ("Room", "SourceFile", "distrust", "drop_ins", "load", "policies_in", "read_file")
+__all__ = ("SourceFile", "distrust", "drop_ins", "load", "policies_in", "read_file",
+           "within_limits")  # fmt: skip
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -39,8 +40,7 @@ def load(
     directories: list[str] = []
     for path in paths:
         if path != "-" and os.path.isdir(path):
-            wrong = distrust(path, keepers)
-            if wrong:
+            if wrong := distrust(path, keepers):
                 found.append(wrong)
                 continue
             directories.append(path)
@@ -51,35 +51,29 @@ def load(
         else:
             names.append(path)
     names += drop_ins(directories)
-    files = []
-    room = Room()
-    for name in dict.fromkeys(names):
-        text, diagnostic = _read(name, keepers, absent=_meant(name))
-        if full := room.take(text):
-            found.append(full)
-            break
-        if diagnostic:
-            found.append(diagnostic)
+    read = (read_file(name, keepers, absent=_meant) for name in dict.fromkeys(names))
+    files, wrong_files = within_limits(read)
+    return files, [*found, *wrong_files]
+
+
+def within_limits(
+    read: Iterable[tuple[SourceFile, Diagnostic | None]],
+) -> tuple[list[SourceFile], list[Diagnostic]]:
+    """Return the files that could be read, and all errors, up to the limits of policies at once."""
+    files: list[SourceFile] = []
+    found: list[Diagnostic] = []
+    size, most, all_ = 0, limits.POLICIES, limits.ALL_POLICIES.most
+    for number, (file, wrong) in enumerate(read, start=1):
+        size += len(file.text)
+        if number > most.most or size > all_:
+            message = f"more than {most.most:,} policies, or {all_ >> 20} MiB of them, are named"
+            hint = "name them in several calls"
+            return files, [*found, Diagnostic.error(most.code, None, message, hint=hint)]
+        if wrong:
+            found.append(wrong)
         else:
-            files.append(SourceFile("<stdin>" if name == "-" else name, text))
+            files.append(file)
     return files, found
-
-
-class Room:
-    """The limits on the number and total size of policies read at once."""
-
-    def __init__(self) -> None:
-        self.files = self.size = 0
-
-    def take(self, text: str) -> Diagnostic | None:
-        """Count one more, or report that it is too much."""
-        self.files += 1
-        self.size += len(text)
-        most, size = limits.POLICIES, limits.ALL_POLICIES
-        if self.files <= most.most and self.size <= size.most:
-            return None
-        message = f"more than {most.most:,} policies, or {size.most >> 20} MiB of them, are named"
-        return Diagnostic.error(most.code, None, message, hint="name them in several calls")
 
 
 def drop_ins(directories: Iterable[str]) -> list[str]:
@@ -92,41 +86,44 @@ def drop_ins(directories: Iterable[str]) -> list[str]:
 
 
 def read_file(
-    name: str, keepers: trust.Keepers | None = None
+    name: str,
+    keepers: trust.Keepers | None = None,
+    absent: Callable[[str], str] = lambda _: "",
 ) -> tuple[SourceFile, Diagnostic | None]:
     """Read one file, or report why it cannot be read; ``-`` is standard input.
 
-    With ``keepers`` nobody else may be able to change it.
+    With ``keepers`` nobody else may be able to change it. ``absent`` gives the hint for a missing one.
     """
-    text, diagnostic = _read(name, keepers)
-    return SourceFile("<stdin>" if name == "-" else name, text), diagnostic
+    shown = "<stdin>" if name == "-" else name
+    text = _read(name, shown, keepers, absent)
+    if isinstance(text, Diagnostic):
+        return SourceFile(shown, ""), text
+    return SourceFile(shown, text), None
 
 
 def distrust(path: str, keepers: trust.Keepers | None) -> Diagnostic | None:
     """Return the diagnostic if others than ``keepers`` can change a file or directory."""
     error = None if keepers is None else trust.why_untrusted(path, keepers)
-    return None if error is None else _told(error)
+    return None if error is None else _untrusted(error)
 
 
-def _told(error: trust.Untrusted) -> Diagnostic:
+def _untrusted(error: trust.Untrusted) -> Diagnostic:
     return Diagnostic.error(error.code, None, error.message, hint=error.hint)
 
 
 def policies_in(directory: str) -> Sequence[str]:
     """Return the policies of one directory by name, links to /dev/null among them."""
-    names = [
-        name
-        for name in os.listdir(directory)
-        if name.endswith(_SUFFIXES)
-        and not name.startswith(".")
-        and not name.endswith(tuple(f".test{suffix}" for suffix in _SUFFIXES))
+    tests = tuple(f".test{suffix}" for suffix in _SUFFIXES)
+    return [
+        os.path.join(directory, name)
+        for name in sorted(os.listdir(directory))
+        if name.endswith(_SUFFIXES) and not name.startswith(".") and not name.endswith(tests)
     ]
-    return [os.path.join(directory, name) for name in sorted(names)]
 
 
 def _read(
-    name: str, keepers: trust.Keepers | None, absent: str = ""
-) -> tuple[str, Diagnostic | None]:
+    name: str, shown: str, keepers: trust.Keepers | None, absent: Callable[[str], str]
+) -> str | Diagnostic:
     try:
         if name == "-":
             raw = sys.stdin.buffer.read(limits.POLICY_FILE.most + 1)
@@ -134,29 +131,28 @@ def _read(
             path = Path(name)
             if path.exists() and not path.is_file():
                 message = f"`{name}` is not a regular file"
-                return "", Diagnostic.error("DP0001", None, message)
+                return Diagnostic.error("DP0001", None, message)
             with open(path, "rb", opener=_opener(keepers)) as stream:
                 raw = stream.read(limits.POLICY_FILE.most + 1)
     except trust.Untrusted as error:
-        return "", _told(error)
+        return _untrusted(error)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "the name holds a NUL"
-        hint = absent if isinstance(error, FileNotFoundError) else ""
+        hint = absent(name) if isinstance(error, FileNotFoundError) else ""
         message = f"cannot read `{name}`: {(reason or str(error)).lower()}"
-        return "", Diagnostic.error("DP0001", None, message, hint=hint)
-    shown = "<stdin>" if name == "-" else name
+        return Diagnostic.error("DP0001", None, message, hint=hint)
     if len(raw) > limits.POLICY_FILE.most:
-        place = Span(shown, 1, 1, 1, 2)
-        return "", Diagnostic.error("DP0013", place, "the file is larger than 1 MiB")
+        place = Span.on_line(shown, 1, 1)
+        return place.error("DP0013", "the file is larger than 1 MiB")
     try:
-        return raw.decode("utf-8").removeprefix("\ufeff"), None
+        return raw.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         before = raw[: error.start]
         line = before.count(b"\n") + 1
         column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
-        place = Span(shown, line, column, line, column + 1)
         message = f"the byte 0x{raw[error.start]:02X} is not UTF-8"
-        return "", Diagnostic.error("DP0002", place, message, hint="save the file as UTF-8")
+        place = Span.on_line(shown, line, column)
+        return place.error("DP0002", message, "save the file as UTF-8")
 
 
 def _meant(name: str) -> str:

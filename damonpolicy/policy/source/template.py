@@ -17,7 +17,7 @@ from damonpolicy.base.limits import shortened
 from damonpolicy.base.recursion import deep
 from damonpolicy.policy.source.nodes import Scalar
 
-__all__ = ("TemplateError", "Templates", "holds_template", "line", "render")
+__all__ = ("SHELL", "TemplateError", "Templates", "holds_template", "line")
 
 _HINTS = {
     "DP0021": "define it under `vars:`",
@@ -28,6 +28,8 @@ _HINTS = {
 }
 
 
+SHELL = r"\$\{?([A-Za-z_]\w*)\}?"
+"""The form of a variable in a shell, which is meant as a template."""
 _NAME = r"\{\{[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*\}\}"
 _RESERVED = {"and", "else", "false", "if", "in", "is", "none", "not", "or", "true"}
 """Words of jinja2 that name no variable."""
@@ -124,11 +126,6 @@ def _within(number: int, limit: limits.Limit, what: str) -> None:
         raise TemplateError(limit.code, message)
 
 
-def render(scalar: Scalar, variables: Mapping[str, Any]) -> Scalar:
-    """Render one scalar that belongs to no policy."""
-    return Templates().render(scalar, variables)
-
-
 def line(text: str) -> Callable[[Mapping[str, Any]], str]:
     """Return a function that renders a one-line template, once per line.
 
@@ -154,15 +151,12 @@ def _render(text: str, variables: Mapping[str, Any], tree_of: Callable[[str], An
         with deep():
             return evaluate(tree_of(text), variables)
     except Failed as error:
-        message = str(error)
-        if error.code == "DP0021":
-            told = f"`{shortened(message, 60)}` is not defined"
-            raise TemplateError(error.code, told, "", message, variables.items()) from error
-        hint = error.hint
+        message, hint = str(error), error.hint
         if error.code == "DP0023":
             message = f"the template fails: {message}"
             hint = hint or _as_numbers(text, variables)
-        raise TemplateError(error.code, message, hint) from error
+        known = variables.items() if error.code == "DP0021" else ()
+        raise TemplateError(error.code, message, hint, error.name, known) from error
     except TemplateError:
         raise
     except jinja2.TemplateSyntaxError as error:
@@ -178,10 +172,6 @@ def _render(text: str, variables: Mapping[str, Any], tree_of: Callable[[str], An
 
 def _as_numbers(text: str, variables: Mapping[str, Any]) -> str:
     """Return the hint for a template that uses text variables as numbers, if that is the error."""
-    import jinja2
-
-    from damonpolicy.policy.source.expression import Failed, evaluate
-
     known = [name for name in variables if name.isidentifier() and name in text]
     words = "|".join(map(re.escape, known[:50]))
     inside = re.compile(rf"\b({words})\b(?!\s*\|)")
@@ -189,10 +179,8 @@ def _as_numbers(text: str, variables: Mapping[str, Any]) -> str:
     if not known or meant == text or len(meant) > 80:
         return ""
     try:
-        with deep():
-            evaluate(_parsed(meant)[0], variables)
-    except (Failed, TemplateError, jinja2.TemplateSyntaxError, RecursionError, ArithmeticError,
-            TypeError, ValueError, LookupError):  # fmt: skip
+        line(meant)(variables)
+    except TemplateError:
         return ""
     return f"variables are text: write `{meant}`"
 

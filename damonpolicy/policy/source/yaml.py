@@ -15,15 +15,15 @@ import yaml
 from damonpolicy.base import limits
 from damonpolicy.base.diagnostics import Diagnostic, Span, is_whole
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.policy.source.characters import SPACES, name_of, unquoted
+from damonpolicy.policy.source.characters import SPACES, name_of, unquote
 from damonpolicy.policy.source.nodes import Lost, Mapping, Node, Scalar, Sequence
 from damonpolicy.policy.source.syntax import (
     NO_SPACE,
     TOO_DEEP,
+    line_hint,
     not_a_tag,
     syntax_error,
     unreadable,
-    written,
 )
 
 __all__ = ("parse", "parse_foreign")
@@ -61,19 +61,18 @@ def parse(name: str, text: str) -> tuple[Mapping | None, list[Diagnostic]]:
     if found and top is None:
         return None, found
     if top is None:
-        start = Span(name, 1, 1, 1, 2)
         hint = "a policy begins with `version: 1` and `name:`"
-        return None, [Diagnostic.error("DP0011", start, "the file holds no policy", hint=hint)]
+        return None, [Span.on_line(name, 1, 1).error("DP0011", "the file holds no policy", hint)]
     if _of_damo(top):
         hint = "`damonpolicy import FILE` makes a policy of it"
         message = "this is a configuration of damo, not a policy"
-        return None, [Diagnostic.error("DP0039", top.span, message, hint=hint)]
+        return None, [top.span.error("DP0039", message, hint)]
     if not isinstance(top, Mapping):
-        message = "a policy is a mapping, not a " + (
-            "list" if isinstance(top, Sequence) else "text"
-        )
-        hint = "begin with `version: 1` and `name:`"
-        return None, [*found, Diagnostic.error("DP0014", top.span, message, hint=hint)]
+        message = f"a policy is a mapping, not a {'list' if isinstance(top, Sequence) else 'text'}"
+        return None, [
+            *found,
+            top.span.error("DP0014", message, "begin with `version: 1` and `name:`"),
+        ]
     return top, found
 
 
@@ -118,19 +117,20 @@ class _Reader:
         self.documents = 0
         self.nodes = 0
 
-    def span(self, start: Any, end: Any) -> Span:
+    def span(self, event: Any, start: Any = None) -> Span:
+        """Return the place of an event, or of all from a ``start`` to its end."""
+        start, end = start or event.start_mark, event.end_mark
         return Span(self.name, start.line + 1, start.column + 1, end.line + 1, end.column + 1)
 
     def error(self, code: str, span: Span, message: str, hint: str = "", **more: Any) -> None:
-        self.found.append(Diagnostic.error(code, span, message, hint=hint, **more))
+        self.found.append(span.error(code, message, hint, **more))
 
     def read(self) -> Node | None:
         for event in yaml.parse(self.text, Loader=_LOADER):
             if isinstance(event, yaml.DocumentStartEvent):
                 self._document(event)
             elif isinstance(event, yaml.AliasEvent):
-                span = self.span(event.start_mark, event.end_mark)
-                message = f"aliases are not part of {self.language}"
+                span, message = self.span(event), f"aliases are not part of {self.language}"
                 self.error("DP0007", span, message, self.instead)
                 self._add(self._lost(span))
             elif isinstance(event, yaml.ScalarEvent):
@@ -142,7 +142,7 @@ class _Reader:
         return self.top
 
     def _scalar(self, event: Any) -> None:
-        span = self.span(event.start_mark, event.end_mark)
+        span = self.span(event)
         meant = re.fullmatch(r"!([a-z_]+)", event.tag or "")
         key = self.stack[-1].key if self.stack else None
         if meant and not event.value and key and key.text in ("allow", "reject"):
@@ -160,7 +160,7 @@ class _Reader:
     def _plain(self, text: str, span: Span) -> str:
         """Refuse text around a value that looks like YAML; return the value without it."""
         key = self.stack[-1].key if self.stack else None
-        inner, stripped = unquoted(text), _AROUND.sub("", text)
+        inner, stripped = unquote(text), _AROUND.sub("", text)
         if inner and not (key and key.text == "description"):
             message = f"`{text[0]}` is not a quote to YAML, but part of the value"
             self.error("DP0127", span, message, f'write `"{inner}"`')
@@ -174,19 +174,15 @@ class _Reader:
     def _document(self, event: Any) -> None:
         self.documents += 1
         if self.documents > 1:
-            span = self.span(event.start_mark, event.end_mark)
             hint = "put each policy into a file of its own"
-            raise _Refused(Diagnostic.error("DP0010", span, "a second document begins", hint=hint))
+            raise _Refused(self.span(event).error("DP0010", "a second document begins", hint))
 
     def _common(self, event: Any) -> None:
         self.nodes += 1
-        span = self.span(event.start_mark, event.end_mark)
+        span = self.span(event)
         if self.nodes > limits.VALUES.most:
-            raise _Refused(
-                Diagnostic.error(
-                    "DP0013", span, f"the file has more than {limits.VALUES.most:,} keys and values"
-                )
-            )
+            message = f"the file has more than {limits.VALUES.most:,} keys and values"
+            raise _Refused(span.error("DP0013", message))
         if event.anchor is not None:
             message = f"anchors are not part of {self.language}"
             self.error("DP0007", span, message, self.instead)
@@ -198,8 +194,7 @@ class _Reader:
     def _open(self, event: Any) -> None:
         self._common(event)
         if len(self.stack) >= limits.DEPTH.most:
-            span = self.span(event.start_mark, event.end_mark)
-            raise _Refused(Diagnostic.error("DP0013", span, TOO_DEEP))
+            raise _Refused(self.span(event).error("DP0013", TOO_DEEP))
         mapping = isinstance(event, yaml.MappingStartEvent)
         parent = self.stack[-1] if self.stack else None
         if parent and parent.mapping and parent.key is None:
@@ -213,25 +208,22 @@ class _Reader:
             line = self.text[parent.mark.index :].split("\n", 1)[0]
             found = re.match(r"\{\{.*?\}\}[^\s,}\]]*", line)
             whole = found[0] if found else "{{"
-            start = self.span(parent.mark, parent.mark)
-            span = Span(self.name, start.line, start.column, start.line, start.column + len(whole))
+            mark = parent.mark
+            span = Span.on_line(self.name, mark.line + 1, mark.column + 1, len(whole))
             message = "a template without quotes is a mapping to YAML"
             hint = f'write `"{whole}"`' if whole != "{{" else "put quotes around the value"
-            raise _Refused(Diagnostic.error("DP0012", span, message, hint=hint))
-        span = self.span(event.start_mark, event.end_mark)
+            raise _Refused(span.error("DP0012", message, hint))
         message, hint = "a key is a single word, not a collection", "write `name: value`"
-        raise _Refused(Diagnostic.error("DP0016", span, message, hint=hint))
+        raise _Refused(self.span(event).error("DP0016", message, hint))
 
     def _close(self, event: Any) -> None:
         frame = self.stack.pop()
-        end = event.end_mark if frame.flow else self._content_end(frame)
-        span = self.span(frame.mark, end)
+        if frame.flow:
+            span = self.span(event, frame.mark)
+        else:  # only the beginning of a block, so that carets stay short
+            span = Span.on_line(self.name, frame.mark.line + 1, frame.mark.column + 1)
         kind = Mapping if frame.mapping else Sequence
         self._add(kind(tuple(frame.items), span))
-
-    def _content_end(self, frame: _Frame) -> Any:
-        """Return the end of a block collection's first line, so that carets stay short."""
-        return _Mark(frame.mark.line, frame.mark.column + 1)
 
     def _add(self, node: Node) -> None:
         if not self.stack:
@@ -257,9 +249,8 @@ class _Reader:
             self.error("DP0012", key.span, "a key cannot be a template", "only values can")
         elif glued := not key.quoted and re.match(r"([a-z_]+):[\[{\"']", key.text):
             line = self.text.splitlines()[key.span.line - 1][key.span.column - 1 :]
-            hint = written(glued[1], re.sub(r"\s+#.*", "", line)[glued.end() - 1 :].rstrip())
-            span = Span(self.name, key.span.line, key.span.column, key.span.line,
-                        key.span.column + glued.end() - 1)  # fmt: skip
+            hint = line_hint(glued[1], re.sub(r"\s+#.*", "", line)[glued.end() - 1 :].rstrip())
+            span = Span.on_line(self.name, key.span.line, key.span.column, glued.end() - 1)
             self.error("DP0004", span, NO_SPACE.format(glued[1]), hint)
             frame.items.append((Scalar(glued[1], span), self._lost(span)))
             key = Scalar(glued[1], span)
@@ -317,12 +308,6 @@ class _ForeignReader(_Reader):
         frame.seen[key.text] = key.span
         if not _is_empty(value):
             frame.items.append((key, value))
-
-
-@dataclass(frozen=True)
-class _Mark:
-    line: int
-    column: int
 
 
 def _is_empty(node: Node) -> bool:

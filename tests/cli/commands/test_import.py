@@ -153,7 +153,7 @@ def test_a_name_that_is_none(site):
 
 @pytest.mark.parametrize("name", ["a\nmodules:", "a\x1b[31m", "caf\udce9", "a\x7f"])
 def test_a_process_cannot_say_anything_by_its_name(site, name):
-    """Whoever runs a process chooses its name; what root gets is a comment of one line."""
+    """Any user can choose a process' name: it stays inside a comment of one line."""
     pid = site.machine.start_process(name, areas=[{"size": "16MiB"}])
     text = f"version: 1\nname: p\nkdamonds: [{{name: k, ops: vaddr, targets: [{{process: {{pid: {pid}}}}}]}}]{NO_STAT}"
     site.done("apply", site.policy("p", text))

@@ -14,24 +14,12 @@ import pytest
 from damonpolicy.base.atomic import Amount
 from damonpolicy.base.errors import ExitCode, LockHeld
 from damonpolicy.cli.commands import record
-from damonpolicy.emulated.damon.tracing import EmulatedTracing
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.engine.session import changing
 from damonpolicy.observe.collect import live
 from damonpolicy.observe.records import files as records
-from damonpolicy.observe.records import recording
+from tests.policies import LOOK
 
-LOOK = """\
-version: 1
-name: look
-kdamonds:
-  - name: ram
-    ops: paddr
-    targets: [{system_ram: true}]
-    schemes:
-      - {name: all, action: stat}
-settings: {/sys/module/damon_stat/parameters/enabled: N}
-"""
 WATERMARKS = "watermarks: {metric: free_mem_rate, every: 1s, high: 50%, mid: 40%, low: 1%}"
 
 
@@ -112,7 +100,7 @@ def test_a_time_is_enough(looked, clock):
 @pytest.mark.parametrize("source", ["trace", "regions"])
 def test_only_the_time_of_looking_counts(looked, clock, monkeypatch, source):
     """Importing and opening may take long: not of what was asked for."""
-    slow, opened = record._traced, recording.sink_of
+    slow, opened = record._traced, records.sink_of
 
     def late(function):
         def called(*arguments, **options):
@@ -122,7 +110,7 @@ def test_only_the_time_of_looking_counts(looked, clock, monkeypatch, source):
         return called
 
     monkeypatch.setattr(record, "_traced", late(slow))
-    monkeypatch.setattr(recording, "sink_of", late(opened))
+    monkeypatch.setattr(records, "sink_of", late(opened))
     done = looked.done(
         "record", "--for", "250ms", "--source", source, "--interval", "100ms", "--format", "json"
     ).json["data"]
@@ -208,59 +196,6 @@ def test_what_is_thrown_away_is_told_and_the_rest_is_what_the_files_hold(looked,
     assert "4 snapshots discarded: `--keep` left no more files\n" in told
 
 
-STAT = "/sys/module/damon_stat/parameters/enabled"
-
-
-def test_nothing_runs(site, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    site.machine.write(STAT, "N")
-    for source in ("trace", "regions"):
-        done = site.run("record", "--source", source)
-
-        assert done.code == ExitCode.FAILED
-        assert "no kdamond is running" in done.err
-    assert os.listdir() == []
-
-
-@pytest.mark.parametrize("words", [(), ("--kdamond", "damon_stat"), ("--source", "trace")])
-def test_what_a_module_of_the_kernel_sees_is_recorded(site, tmp_path, monkeypatch, words):
-    monkeypatch.chdir(tmp_path)
-    done = site.done("record", "--count", "3", "-o", "seen.parquet", *words, "--format", "json")
-
-    assert done.json["data"]["snapshots"] == 3
-    (series,) = records.load("seen.parquet")
-    assert (series.source.kdamond, series.source.ops, series.source.tuned) == (
-        "damon_stat",
-        "paddr",
-        True,
-    )
-    assert series.intervals(0).samples == 20
-
-
-def test_a_module_that_ends_ends_the_recording_too(site, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    read, reads = EmulatedTracing.read, []
-
-    def ended(self, seconds):
-        reads.append(seconds)
-        if len(reads) == 3:
-            self._machine.write(STAT, "N")
-        return read(self, seconds)
-
-    monkeypatch.setattr(EmulatedTracing, "read", ended)
-    done = site.done("record", "-o", "seen.parquet")
-
-    assert "no kdamond runs any more" in done.err
-
-
-def test_a_module_cannot_be_asked_for_regions(site, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    done = site.run("record", "--source", "regions", "--count", "1")
-
-    assert done.code == ExitCode.FAILED
-    assert "a kernel module reports its regions by trace events only" in done.err
-
-
 @pytest.mark.parametrize("source", ["trace", "regions"])
 def test_another_name(looked, source):
     done = looked.run("record", "--source", source, "--kdamond", "look/rum")
@@ -333,7 +268,7 @@ def test_what_is_lost_is_told(looked, monkeypatch, counts, said):
 
 def test_an_instant_that_the_clock_cannot_show_is_over(site, monkeypatch):
     monkeypatch.setattr(EmulatedMachine, "monotonic", lambda self: 2.0**20)
-    until = record._Until(site.machine, lambda: False, 1e-11, record._Progress(None))
+    until = record._Until(site.machine, lambda: False, 1e-11, None)
     until.begin()
 
     assert until.left() == 0.0
@@ -368,17 +303,17 @@ def test_mistakes(looked, options, said):
 
 def test_progress_on_a_terminal(looked, monkeypatch):
     monkeypatch.setattr(record.sys.stderr.__class__, "isatty", lambda self: True, raising=False)
-    shown = record._Progress(type("Sink", (), {"kept": Amount(1, 1000)})())
+    until = record._Until(None, lambda: False, None, type("Sink", (), {"kept": Amount(1, 1000)})())
     written = []
     monkeypatch.setattr(
         record.sys, "stderr",
         type("Terminal", (), {"isatty": lambda self: True, "write": lambda self, text:
                               written.append(text), "flush": lambda self: None})(),
     )  # fmt: skip
-    shown.clear()
-    shown.show()
-    shown.show()
-    shown.clear()
+    until.clear()
+    until.left()
+    until.left()
+    until.clear()
 
     assert written == ["\r\x1b[K1 snapshot, 1,000 regions, Ctrl-C ends it", "\r\x1b[K"]
 

@@ -189,7 +189,7 @@ def test_the_lock_is_held_for_long_only_for_who_asks(site, monkeypatch):
 
 
 def test_what_no_trace_tells_is_said_as_before(site, monkeypatch):
-    """Nobody may read tracefs, or nothing comes, or an aggregation takes long."""
+    """tracefs is unreadable, no event comes, or an aggregation takes long."""
 
     def refused(machine, kdamonds, patience):
         raise KernelLacks("there is no tracefs")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
+import shutil
 import sys
 
 import pytest
 
 from damonpolicy.base.diagnostics import Diagnostic, Span, render_text
 from damonpolicy.cli.main import main
-from damonpolicy.cli.show.fitting import coloured_findings, fitted, in_colour
+from damonpolicy.cli.show.fitting import coloured_findings, columns, fitted, in_colour
 from damonpolicy.cli.show.output import Result, emit
 from tests.engine.site import shipped
 
@@ -23,6 +25,22 @@ FOUND = [
     Diagnostic.warning("DP0201", None, "a warning"),
     Diagnostic.note("DP0602", None, "a note"),
 ]
+
+
+@pytest.mark.parametrize("given", [None, "", "0", "x", "-5", "60", "1000"])
+@pytest.mark.parametrize("terminal", [None, 0, 132])
+def test_the_width_is_what_the_library_finds(monkeypatch, given, terminal):
+    def size(*_):
+        if terminal is None:
+            raise OSError
+        return os.terminal_size((terminal, 24))
+
+    monkeypatch.setattr(os, "get_terminal_size", size)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("COLUMNS", given)
+
+    assert columns() == shutil.get_terminal_size().columns
 
 
 class Terminal(io.StringIO):

@@ -11,7 +11,7 @@ from textual.widgets import DataTable, Input, Static
 from damonpolicy.base.errors import Busy
 from damonpolicy.cli.show.top_screen import Top
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
-from damonpolicy.observe.status.scene import Scene
+from damonpolicy.observe.status.live_view import Scene
 from damonpolicy.plan.facts import Target
 from tests.observe.status.test_live_view import KDAMOND
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from damonpolicy.daemon.jobs.feed import FeedJob
-from damonpolicy.daemon.spacing import Spacing
+from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.daemon.conftest import Desk
 from tests.world import STAT_OFF, World
@@ -44,7 +44,7 @@ def desk(request, tmp_path):
     made.score.write_text("0.5\n")
     made.put("p.yaml", POLICY.format(file=made.score))
     assert made.rest().kind == "applied", made.reloader.outcome
-    made.job = FeedJob(made.keeper, world.places, made.reloader.spacing)
+    made.job = FeedJob(made.keeper)
     yield made
     assert not world.machine.poisoned
     world.close()
@@ -126,7 +126,7 @@ def test_so_is_one_whose_service_died_before_its_command(desk):
     desk.world.machine.before_write = None
     desk.world.recover()
     assert (desk.read(GOAL), in_force(desk)) == ("5000", "10000")
-    desk.job = FeedJob(desk.keeper, desk.world.places, Spacing())
+    desk.job = FeedJob(Keeper(desk.world.machine, desk.world.places, desk.keeper.paths))
     feed(desk)
 
     assert in_force(desk) == "5000"
@@ -211,7 +211,7 @@ def pressed(tmp_path):
     goal = "            - {metric: some_mem_psi_us, target: 500us}\n"
     made.put("p.yaml", POLICY.format(file=made.score) + goal)
     assert made.rest().ok
-    made.job = FeedJob(made.keeper, world.places, made.reloader.spacing)
+    made.job = FeedJob(made.keeper)
     yield made
     world.close()
 
@@ -227,13 +227,13 @@ def test_feeding_leaves_a_goal_on_pressure_windows_to_measure(pressed):
 
 def test_who_commits_for_other_reasons_takes_turns_with_it(pressed):
     """Right after another commit is no worse: what it costs is lost already."""
-    machine, spacing = pressed.world.machine, pressed.reloader.spacing
-    kdamond, commits = next(pressed.keeper.kdamonds()), 0
+    machine, keeper = pressed.world.machine, pressed.keeper
+    kdamond, commits = next(keeper.kdamonds()), 0
     for number in range(60):
         pressed.score.write_text(f"0.1{number:02d}")
         machine.sleep(1)
-        if spacing.ready(kdamond, machine.monotonic()) <= machine.monotonic():
-            spacing.took(kdamond.full_name, machine.monotonic())
+        if keeper.ready(kdamond, machine.monotonic()) <= machine.monotonic():
+            keeper.fed(kdamond.full_name)
             commits += 1
         pressed.job.run()
 

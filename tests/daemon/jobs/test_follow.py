@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+from dataclasses import asdict
 
 import pytest
 
@@ -33,7 +34,7 @@ def test_who_comes_is_joined_and_who_goes_leaves(desk):
     machine.start_process("another", areas=[AREA])
     assert follow(desk)
     assert watched(desk) == {first, second, third}
-    assert kdamond(desk) == thread or desk.reloader.capabilities.known("commit") != "yes"
+    assert kdamond(desk) == thread or desk.keeper.capabilities.known("commit") != "yes"
     machine.exit_process(second)
     assert follow(desk)
 
@@ -131,7 +132,7 @@ def test_a_thousand_of_which_a_hundred_come_and_go_each_second(kernel, tmp_path)
     desk.put("w.yaml", WATCH.replace("ops: vaddr", "ops: vaddr\n    commit_every: 2s"))
     desk.rest()
     thread = kdamond(desk)
-    job = FollowJob(Follower(desk.reloader, desk.keeper, Table(machine)), poll=0.25)
+    job = FollowJob(Follower(desk.keeper), poll=0.25)
     began = machine.monotonic()
     for _ in range(24):
         for _ in range(12):
@@ -169,14 +170,14 @@ def test_a_policy_that_fails_keeps_no_other_from_being_followed(desk):
             raise OSError(errno.ENOMEM, "no memory")
 
     joined = {machine.start_process(name, areas=[AREA]) for name in ("worker", "helper")}
-    before = desk.reloader.tally.rollbacks
+    before = desk.keeper.rollbacks
     machine.before_write = refuses
     follow(desk)
     assert watched(desk, slots["watch"]) - joined == {first}
     assert len(watched(desk, slots["watch"])) == 2
     assert list(desk.follower.troubles) == ["a-first"]
     assert desk.follower.trouble.startswith("`a-first`: ")
-    assert desk.reloader.tally.rollbacks > before
+    assert desk.keeper.rollbacks > before
 
     machine.before_write = None
     assert follow(desk)
@@ -211,7 +212,7 @@ def test_nothing_is_looked_for_again_until_something_is_another(desk, monkeypatc
     machine.start_process("worker", areas=[AREA])
     desk.put("w.yaml", WATCH)
     desk.rest()
-    job, looks = FollowJob(Follower(desk.reloader, desk.keeper, Table(machine))), []
+    job, looks = FollowJob(Follower(desk.keeper)), []
     real = Follower.look
 
     def look(follower, *, everything):
@@ -298,7 +299,7 @@ def test_memory_that_is_plugged_in_is_taken_in(desk):
     assert desk.read(f"{base}/{before}/start") == str(0x40_0000_0000)
     regions = machine._kdamonds.running("0")["targets"][0]["regions"]
     assert (0x40_0000_0000, 0x41_0000_0000) in [tuple(each) for each in regions]
-    assert kdamond(desk) == thread or desk.reloader.capabilities.known("commit") != "yes"
+    assert kdamond(desk) == thread or desk.keeper.capabilities.known("commit") != "yes"
     assert not follow(desk)
     machine.read = read
     assert follow(desk), "and taken out again"
@@ -316,11 +317,11 @@ def test_who_has_only_just_started_is_joined_a_moment_later(desk, monkeypatch):
     desk.rest()
     machine.sleep(1)
     second = machine.start_process("worker", areas=[AREA])
-    follower.table.update()
+    follower.keeper.table.update()
     assert not follower.look(everything=True)
     assert watched(desk) == {first}
     (told,) = follower.waiting()
-    assert told.to_json() == {"kdamond": "watch/workers", "pids": [second], "more": 0,
+    assert asdict(told) == {"kdamond": "watch/workers", "pids": (second,), "more": 0,
                               "why": "it has only just started"}  # fmt: skip
     assert 0 < follower.held - machine.monotonic() <= 0.2
     machine.sleep(follower.held - machine.monotonic())
@@ -339,7 +340,7 @@ def test_who_is_from_the_future_has_another_clock_and_is_joined(desk, monkeypatc
     monkeypatch.setattr(EmulatedMachine, "monotonic", lambda machine: now - 500)
     desk.put("w.yaml", WATCH)
     desk.reloader.look()
-    desk.follower.table.update()
+    desk.follower.keeper.table.update()
     desk.follower.look(everything=True)
 
     assert watched(desk) == {second}
@@ -364,7 +365,7 @@ def test_status_says_who_is_not_followed_and_why(desk):
     assert "no memory" in told.why
     lines = "\n".join(_served({
         "paths": ["p"], "pid": 1, "running": True, "reload": None, "following": "",
-        "not_followed": [told.to_json()], "feeds": {}, "loops": {}, "observing": "",
+        "not_followed": [asdict(told)], "feeds": {}, "loops": {}, "observing": "",
         "jobs": {"tune": {"failures": 2, "trouble": "it broke"}, "feed": {"failures": 1,
                  "trouble": ""}},
         "drift": {"first": [], "files": 0, "repairs": 0, "cannot_repair": ""},

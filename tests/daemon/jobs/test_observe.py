@@ -14,35 +14,24 @@ from damonpolicy.daemon.jobs.status_file import RecordJob
 from damonpolicy.daemon.jobs.tune import TuneJob
 from damonpolicy.engine.lock import exclusive
 from damonpolicy.kernel.system.machine import KDAMONDS
-from damonpolicy.kernel.system.processes import Table
 from tests.daemon.conftest import Desk
+from tests.policies import toward_goals
 from tests.world import World
 
-POLICY = """
-version: 1
-name: r
-kdamonds:
-  - name: k
-    ops: paddr
-    targets: [{system_ram: true}]
-    schemes:
-      - name: cold
-        action: pageout
-        access_pattern: {access_rate: {max: 0%}}
-        quota:
-          size: 100MiB
-          every: 1s
-          goals:
-            - {metric: some_mem_psi_us, target: 500us}
-            - {metric: node_mem_used_bp, node: 0, target: 50%}
-      - {name: seen, action: stat}
-"""
+POLICY = (
+    toward_goals(
+        "r",
+        "{metric: some_mem_psi_us, target: 500us},"
+        " {metric: node_mem_used_bp, node: 0, target: 50%}",
+    )
+    + "      - {name: seen, action: stat}\n"
+)
 EVERY = 30.0
 
 
 @pytest.fixture
 def watched(desk):
-    desk.job = ObserveJob(desk.keeper, desk.world.places, Repairer(desk.reloader))
+    desk.job = ObserveJob(desk.keeper, Repairer(desk.keeper))
     desk.put("r.yaml", POLICY)
     assert desk.rest().kind == "applied", desk.reloader.outcome
     return desk
@@ -144,7 +133,7 @@ kdamonds:
 
 
 def test_sizes_are_in_bytes_whatever_unit_addresses_have(desk):
-    desk.job = ObserveJob(desk.keeper, desk.world.places, Repairer(desk.reloader))
+    desk.job = ObserveJob(desk.keeper, Repairer(desk.keeper))
     desk.put("r.yaml", UNITS)
     assert desk.rest().kind == "applied", desk.reloader.outcome
     desk.world.machine.sleep(5)
@@ -192,7 +181,7 @@ kdamonds:
 
 @pytest.mark.parametrize(("every", "asked"), [("10s", True), ("5m", False)])
 def test_one_that_may_sleep_for_long_is_not_asked(desk, every, asked):
-    desk.job = ObserveJob(desk.keeper, desk.world.places, Repairer(desk.reloader))
+    desk.job = ObserveJob(desk.keeper, Repairer(desk.keeper))
     desk.put("r.yaml", SLEEPY.format(every=every))
     desk.put("s.yaml", POLICY.replace("name: r", "name: s"))
     assert desk.rest().kind == "applied", desk.reloader.outcome
@@ -233,7 +222,7 @@ def test_older_kernels(kernel, tmp_path):
     if world.machine.exists("/sys/module/damon_stat/parameters/enabled"):
         world.write("/sys/module/damon_stat/parameters/enabled", "N")
     desk = Desk(world, tmp_path / "policies")
-    desk.job = ObserveJob(desk.keeper, world.places, Repairer(desk.reloader))
+    desk.job = ObserveJob(desk.keeper, Repairer(desk.keeper))
     lines = [line for line in POLICY.splitlines() if "metric" not in line and "goals" not in line]
     desk.put("r.yaml", "\n".join(lines))
     assert desk.rest().kind == "applied", desk.reloader.outcome
@@ -250,9 +239,9 @@ def test_older_kernels(kernel, tmp_path):
 
 def test_the_record_holds_what_took_two_looks(watched):
     world = watched.world
-    follower = Follower(watched.reloader, watched.keeper, Table(world.machine))
-    feed = FeedJob(watched.keeper, world.places, watched.reloader.spacing)
-    record = RecordJob(watched.reloader, follower, feed, TuneJob(follower), watched.job)
+    follower = Follower(watched.keeper)
+    feed = FeedJob(watched.keeper)
+    record = RecordJob(watched.reloader, follower, feed, TuneJob(watched.keeper), watched.job)
     for _ in range(5):
         look(watched)
     record.run()

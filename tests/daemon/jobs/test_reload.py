@@ -6,9 +6,8 @@ import os
 
 import pytest
 
-from damonpolicy.base import log
-from damonpolicy.daemon.jobs.reload import HELD, Reloader
-from damonpolicy.daemon.scheduler import leave
+from damonpolicy.daemon.jobs.reload import Reloader
+from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.engine.session import changing
 from damonpolicy.kernel.system.machine import KDAMONDS
 from tests.daemon.conftest import PAGES, RUN, settings
@@ -26,15 +25,6 @@ kdamonds:
         access_pattern: {{access_rate: {{max: 0%}}, age: {{min: 2m}}}}
         quota: {{size: {size}, every: 1s}}
 """
-
-
-@pytest.fixture
-def events():
-    """What is logged."""
-    told = []
-    log.set_sink(lambda level, event, values: told.append((level, event, values)))
-    yield told
-    log._sinks.clear()
 
 
 def test_what_is_there_at_the_start_is_applied(desk):
@@ -59,57 +49,6 @@ def test_a_change_is_applied_once_it_has_come_to_rest(desk):
     os.utime(desk.directory / "p.yaml")
     desk.rest()
     assert len(desk.world.machine.log) == before, "touched is not changed"
-
-
-@pytest.fixture
-def slow(desk):
-    """A desk whose last change took 0.2 s to be made ready, and a list of what it slept."""
-    desk.put("p.yaml", settings(pages=200))
-    desk.reloader.look()
-    desk.reloader._early = 0.2
-    desk.put("p.yaml", settings(pages=300))
-    desk.reloader.look()
-    desk.world.machine.sleep(0.35)
-    return desk
-
-
-def during_the_wait(desk, monkeypatch, act):
-    """Let something happen while the end of a rest is awaited; returns what is slept then."""
-    slept, real = [], desk.world.machine.sleep
-
-    def sleep(seconds):
-        assert desk.world.places.journal.exists(), "all is ready but for the writes"
-        slept.append(seconds)
-        act()
-        real(seconds)
-
-    monkeypatch.setattr(desk.world.machine, "sleep", sleep)
-    return slept
-
-
-def test_a_change_is_made_ready_while_it_rests_and_written_no_sooner(slow, monkeypatch):
-    since = len(slow.world.machine.log)
-    slept = during_the_wait(
-        slow, monkeypatch, lambda: slow.world.machine.log[since:] and pytest.fail("too soon")
-    )
-    assert slow.reloader.look().kind == "applied"
-
-    assert 0.1 < sum(slept) <= 0.15
-    assert slow.read(PAGES) == "300"
-
-
-def test_what_changes_while_its_rest_is_awaited_is_not_applied(slow, monkeypatch):
-    later = settings(pages=400)
-    slept = during_the_wait(slow, monkeypatch, lambda: slow.put("p.yaml", later))
-    assert slow.reloader.look() is None
-    assert len(slept) == 1
-    monkeypatch.undo()
-
-    assert slow.read(PAGES) == "200"
-    assert not slow.world.places.journal.exists()
-    assert slow.world.managed.generation == 1
-    assert slow.rest().generation == 2
-    assert slow.read(PAGES) == "400"
 
 
 def test_a_kdamond_is_changed_online_and_others_are_not_touched(desk):
@@ -140,30 +79,6 @@ def test_an_invalid_edit_changes_nothing_and_is_told_where_it_stands(desk):
     assert desk.read(PAGES) == "200", "all of it or nothing"
     assert outcome.generation == 1
     desk.put("p.yaml", settings(pages=300))
-    assert desk.rest().kind == "applied"
-    assert desk.read(PAGES) == "300"
-
-
-@pytest.mark.parametrize("rest", [0, 1])
-def test_a_half_written_file_is_never_applied(desk, rest):
-    """Neither while it is open, for however long, nor before it has rested."""
-    desk.put("p.yaml", settings(pages=200))
-    desk.rest()
-    text = settings(pages=300)
-    half = text[: text.index(PAGES) - 2]
-    with (desk.directory / "p.yaml").open("w") as stream:
-        stream.write(half)
-        stream.flush()
-        for _ in range(3):
-            desk.rest()
-            desk.world.machine.sleep(10)
-        if rest:
-            stream.write(text[len(half) :])
-    if not rest:
-        desk.reloader.look()
-        with (desk.directory / "p.yaml").open("a") as stream:
-            stream.write(text[len(half) :])
-    assert set(desk.world.managed.settings) == {RUN, PAGES}
     assert desk.rest().kind == "applied"
     assert desk.read(PAGES) == "300"
 
@@ -213,9 +128,8 @@ def test_variables_are_files_too(world, desk, tmp_path):
 def test_a_service_that_starts_again_adopts_what_runs(desk):
     desk.put("a.yaml", RECLAIM.format(size="100MiB"))
     desk.rest()
-    since, again = len(desk.world.machine.log), type(desk.reloader)(
-        desk.world.machine, desk.world.places, [str(desk.directory)]
-    )  # fmt: skip
+    since = len(desk.world.machine.log)
+    again = Reloader(Keeper(desk.world.machine, desk.world.places, [str(desk.directory)]))
 
     assert again.look().kind == "unchanged"
     assert len(desk.world.machine.log) == since
@@ -227,7 +141,7 @@ def test_at_the_end_everything_of_the_service_goes(desk):
     desk.put("a.yaml", RECLAIM.format(size="100MiB"))
     desk.rest()
 
-    assert leave(desk.reloader)
+    assert desk.keeper.leave()
     assert list(desk.world.managed.policies) == ["hand"]
     desk.world.remove("hand")
     assert desk.world.look() == before
@@ -279,43 +193,6 @@ def test_a_reload_keeps_results_ages_and_tuned_intervals(desk):
     assert after[1] >= age > 1_000
     assert after[2] == tuned
     assert "off" not in {each.text for each in machine.log[since:]}
-
-
-@pytest.mark.parametrize("begun", [False, True])
-def test_a_file_that_is_held_open_is_told_of_and_never_taken(desk, events, begun):
-    desk.put("q.yaml", settings("q", pages=200).replace(f"  {RUN}: 1\n", ""))
-    if begun:
-        desk.rest()
-    before = desk.reloader.outcome
-    with (desk.directory / "p.yaml").open("w") as stream:
-        stream.write(f"version: 1\nname: p\nsettings:\n  {RUN}: 1\n")
-        stream.flush()
-        desk.put("q.yaml", settings("q", pages=300).replace(f"  {RUN}: 1\n", ""))
-        desk.rest()
-        assert desk.reloader.held == (), "for a moment that is nothing to tell of"
-        for _ in range(20):
-            desk.world.machine.sleep(1)
-            assert desk.reloader.look() is None
-        assert desk.reloader.held == (str(desk.directory / "p.yaml"),)
-        assert desk.reloader.outcome is before, "nor is the other file taken"
-        assert [each for each in events if each[1] == "reload waits"] == [
-            ("warning", "reload waits", {"files": [f"{desk.directory}/p.yaml"], "reason": HELD})
-        ]
-    assert desk.rest().kind == "applied"
-
-    assert desk.reloader.held == ()
-    assert (desk.read(RUN), desk.read(PAGES)) == ("1", "300")
-
-
-def test_a_file_that_is_held_open_and_not_changed_holds_up_nothing(desk):
-    desk.put("p.yaml", settings(pages=200))
-    desk.rest()
-    with (desk.directory / "p.yaml").open("a"):
-        for _ in range(10):
-            desk.world.machine.sleep(1)
-            desk.reloader.look()
-
-        assert desk.reloader.held == ()
 
 
 class TestAFileThatIsWrong:
@@ -408,9 +285,7 @@ class TestAFileThatIsWrong:
     def test_of_variables_holds_up_all(self, world, desk, tmp_path):
         variables = tmp_path / "vars.yaml"
         variables.write_text("a: [1]\n")
-        reloader = Reloader(
-            world.machine, world.places, [str(desk.directory)], variables=[str(variables)]
-        )
+        reloader = Reloader(desk.keeper, variables=[str(variables)])
         desk.put("p.yaml", settings(pages=200))
         assert reloader.look().kind == "invalid"
         assert desk.world.managed.policies == {}

@@ -9,11 +9,10 @@ import time
 import pytest
 
 from damonpolicy.base import log
-from damonpolicy.daemon.jobs.follow import Follower
 from damonpolicy.daemon.jobs.tune import TuneJob
 from damonpolicy.kernel.system.machine import KDAMONDS
-from damonpolicy.kernel.system.processes import Table
 from tests.daemon.conftest import PAGES, RUN, Desk
+from tests.policies import toward_goals
 from tests.world import STAT_OFF, World
 
 PACE = f"""
@@ -60,8 +59,7 @@ class TuningDesk(Desk):
 
     def begin(self):
         """Forget what the service knows: it starts anew."""
-        table = Table(self.world.machine)
-        self.tune = TuneJob(Follower(self.reloader, self.keeper, table))
+        self.tune = TuneJob(self.keeper)
 
     def apply(self, text, name="p.yaml"):
         self.put(name, text.replace("FILE", str(self.number)))
@@ -216,7 +214,7 @@ def test_a_move_that_fails_is_counted_told_and_logged_once(desk, events):
     assert int(desk.read(BYTES)) > 100 << 20
     assert list(desk.tune.troubles()) == ["pace/scan"]
     assert "Invalid argument" in desk.trouble or "invalid" in desk.trouble
-    assert desk.reloader.tally.rollbacks == 3
+    assert desk.keeper.rollbacks == 3
     assert [name for _, name, _ in events].count("tune") == 1
 
     desk.world.machine.before_write = None
@@ -293,29 +291,12 @@ def test_a_scheme_is_a_source(desk):
     assert desk.read(BYTES) != str(100 << 20)
 
 
-GOALS = """
-version: 1
-name: goals
-kdamonds:
-  - name: k
-    ops: paddr
-    targets: [{system_ram: true}]
-    schemes:
-      - name: cold
-        action: pageout
-        access_pattern: {access_rate: {max: 0%}}
-        quota:
-          size: 100MiB
-          every: 1s
-          TUNER
-          goals: [GOAL]
-"""
 FED = "{metric: user_input, target: 1000, from: {file: FILE}}"
 
 
 def goals(goal=FED, tuner="consist"):
     wanted = "" if tuner == "consist" else f"tuner: {tuner}"
-    return GOALS.replace("GOAL", goal).replace("TUNER", wanted)
+    return toward_goals("goals", goal, more=wanted)
 
 
 @pytest.mark.parametrize("tuner", ["consist", "temporal"])

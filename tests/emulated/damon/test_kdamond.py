@@ -228,7 +228,7 @@ def test_an_obsolete_target_needs_a_match(kernel):
 
 def test_tuned_intervals(kernel):
     intervals = f"{C}/monitoring_attrs/intervals"
-    kernel.context("paddr").region(5 << 30, 6 << 30)  # nothing is there, nobody uses it
+    kernel.context("paddr").region(5 << 30, 6 << 30)  # nothing is there, and nothing uses it
     kernel.writes(
         (f"{intervals}/intervals_goal/access_bp", 400),
         (f"{intervals}/intervals_goal/aggrs", 3),

@@ -139,7 +139,7 @@ def test_a_module_without_a_region_is_given_one_whenever_it_takes_its_parameters
     [("6.12", "N", "ok"), ("6.16", "Y", "EPERM"), ("6.17", "Y", "ok"), ("7.1", "Y", "ok")],
 )
 def test_commit_inputs_with_a_bad_parameter(version, enabled, off, making):
-    """As seen on these kernels: it ends, it is stuck for good, or it goes on as before."""
+    """As seen on these kernels: it ends, it hangs for ever, or it continues as before."""
     kernel = making(version)
     if kernel.machine.exists(at("stat")):
         kernel.write(at("stat"), "N")

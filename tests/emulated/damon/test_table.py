@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from damonpolicy.emulated.damon.table import counted
+from damonpolicy.emulated.damon.table import Files, counted, inside, look, put
 from damonpolicy.kernel.damon import features
 from damonpolicy.kernel.damon.schema import COMMANDS, COUNTS, ROWS, default
 from damonpolicy.kernel.system.machine import KDAMONDS
@@ -118,3 +118,35 @@ def test_defaults_are_what_the_file_could_show(file):
     value = default(file.path)
     if file.words:
         assert value in file.words or "core_filters" in file.path
+
+
+def test_files_are_seen_and_changed_by_their_paths():
+    context = {"operations": "paddr", "schemes": {"nr_schemes": "1", "0": {"stats": {}}}}
+    files = look(context)
+
+    assert (files.ops.text, len(files.schemes)) == ("paddr", 1)
+    assert files.schemes[0].action.text == "stat", "a missing file has its default"
+    assert inside(files.schemes[0].stats) is context["schemes"]["0"]["stats"]
+    assert inside(files.targets) == {}
+    assert dict(files.tree) == {
+        "contexts/0/operations": "paddr",
+        "contexts/0/schemes/nr_schemes": "1",
+    }
+
+
+def test_only_what_the_kernel_has_is_changed():
+    context = {"operations": "paddr"}
+    put(look(context).ops, "vaddr")
+    put(look(context).paused, "Y")
+
+    assert context == {"operations": "vaddr"}
+
+
+def test_new_files_may_be_put_into_a_directory():
+    files = Files({})
+    files["a/b"] = "1"
+
+    assert files.top == {"a": {"b": "1"}}
+    assert (files["a/b"], files.get("a"), files.get("a/b/c")) == ("1", None, None)
+    with pytest.raises(KeyError):
+        files["a"]

@@ -1,4 +1,4 @@
-"""Faults of our own files: every call that opens, writes, closes, renames or removes one can go wrong.
+"""Faults of our own files: every open, write, close, rename and removal fails in turn.
 
 `python -m tests.faults.own.run --files 3000 --signals 500 --jobs 2` lets the command line run in
 children, on durable emulated machines. Below Python (`shim.c`, loaded with LD_PRELOAD) one call of

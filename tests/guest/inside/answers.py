@@ -94,7 +94,7 @@ class Player:
     remove_cgroup: Callable[[str], None]
 
     def play(self, step: Step, patience: float = _SECONDS) -> str:
-        """Do a step and return the answer; nobody is asked for longer than ``patience``."""
+        """Do a step and return the answer; wait for it for ``patience`` at most."""
         path = _full(step.path)
         try:
             match step.do:
@@ -137,7 +137,7 @@ class Player:
         return [self.machine.read(f"{KDAMONDS}/{slot}/state") for slot in slots]
 
     def await_states(self, wanted: list[str], seconds: float) -> bool:
-        """Let kdamonds end that end by themselves; tell whether they did."""
+        """Wait for kdamonds that end by themselves; return whether they did."""
         deadline = self.machine.monotonic() + seconds
         while self.states() != wanted:
             if self.machine.monotonic() > deadline:
@@ -169,7 +169,7 @@ class Player:
 
 
 def is_late(step: Step) -> bool:
-    """Tell whether a busy kernel may answer a step with nothing, and in full where asked again.
+    """Return whether a busy kernel may answer a step with nothing, and in full when asked again.
 
     6.12 gives tried regions up after two apply intervals without a turn of the kdamond
     (mm/damon/sysfs-schemes.c: damon_sysfs_schemes_update_regions_start()).

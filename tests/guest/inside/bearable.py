@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from damonpolicy.emulated.damon.modules import MODULES
-from damonpolicy.emulated.damon.table import Directory, get, number, numbered
+from damonpolicy.emulated.damon.table import Directory, Files, inside, look
 from damonpolicy.emulated.machine import EmulatedMachine
 from damonpolicy.emulated.values import Refusal
+from damonpolicy.kernel.damon.modules import ALL
+from damonpolicy.kernel.damon.view import Kdamond, Scheme
 
 from .answers import Step
 from .players import EmulatedPlayer
@@ -30,55 +31,52 @@ _REGIONS = 1000
 _MOST = (1 << 32) - 1
 _BYTES = 64 << 20
 _MODULE_BYTES = 4 << 30
-"""A module monitors all memory of the guest unless it is told otherwise."""
+"""A module monitors all memory of the guest unless a region is set."""
 
 
 def bearable(running: Mapping[str, Any], staged: Directory) -> bool:
-    """Tell whether a kernel can bear what a kdamond runs, with what is staged for it."""
-    context: Directory = running["tree"]
-    attributes = context["monitoring_attrs"]
-    intervals = attributes["intervals"]
-    sample, aggregation = number(intervals, "sample_us"), number(intervals, "aggr_us")
+    """Return whether a kernel can bear what a kdamond runs, with what is staged for it."""
+    runs, files = look(running["tree"]), Kdamond(Files(staged))
+    intervals, goal = runs.intervals, runs.intervals.auto_tune
+    sample, aggregation = intervals.sample.number, intervals.aggregation.number
     if sample > _SAMPLE_US or aggregation > _LONG_US:
         return False
-    if number(attributes, "nr_regions/min") > _REGIONS:
+    if runs.region_count.min.number > _REGIONS:
         return False
-    if number(intervals, "intervals_goal/aggrs"):
-        # what is tuned hangs on what is accessed, and is to be tuned to what it is
-        limits = {number(intervals, f"intervals_goal/{each}_sample_us") for each in ("min", "max")}
+    if goal.aggregations.number:
+        # tuned intervals depend on accesses, so goals are set to what is there
+        limits = {goal.min_sample.number, goal.max_sample.number}
         if limits != {sample} or not sample or aggregation % sample:
             return False
-    if number(staged, "refresh_ms") and not _same_intervals(context, staged):
+    if files.refresh.number and not _same_intervals(runs, files):
         return False
-    return _bearable_size(context, running["targets"]) and all(
-        number(scheme, "apply_interval_us") <= _LONG_US
-        and (
-            get(scheme, "watermarks/metric") == "none"
-            or number(scheme, "watermarks/interval_us") <= _LONG_US
-        )
-        for scheme in numbered(context["schemes"])
+    return _bearable_size(runs, running["targets"]) and all(
+        scheme.apply_every.number <= _LONG_US
+        and (scheme.watermarks.metric.text == "none" or scheme.watermarks.every.number <= _LONG_US)
+        for scheme in runs.schemes
     )
 
 
-def _same_intervals(context: Directory, staged: Directory) -> bool:
-    """Tell whether it makes no difference when a kdamond writes its intervals to the files."""
-    files = [f"monitoring_attrs/intervals/{name}" for name in ("sample_us", "aggr_us")]
-    other = staged["contexts"].get("0", context)
-    return [get(context, each) for each in files] == [get(other, each) for each in files]
+def _same_intervals(runs: Kdamond, staged: Kdamond) -> bool:
+    """Return whether it makes no difference when a kdamond writes its intervals to the files."""
+    one, other = runs.intervals, staged.intervals
+    return not inside(other) or (one.sample.text, one.aggregation.text) == (
+        other.sample.text, other.aggregation.text,
+    )  # fmt: skip
 
 
-def _bearable_size(context: Directory, targets: Iterable[Mapping[str, Any]]) -> bool:
-    """Tell whether regions are small; what units make of a process' own is large."""
-    unit = number(context, "addr_unit") or 1
+def _bearable_size(runs: Kdamond, targets: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether regions are small; what units make of a process' own is large."""
+    unit = runs.addr_unit.number
     regions = [each["regions"] for each in targets]
-    if unit > 1 and context["operations"] == "paddr" and not all(regions):
+    if unit > 1 and runs.ops.text == "paddr" and not all(regions):
         return False
     return sum(end - start for each in regions for start, end in each) * unit <= _BYTES
 
 
 def bearable_module(player: EmulatedPlayer, step: Step) -> bool:
-    """Tell whether a kernel can bear what a module's parameter was just set to."""
-    module = next((each.module for each in MODULES if each.path == step.path), "")
+    """Return whether a kernel can bear what a module's parameter was just set to."""
+    module = next((each.module for each in ALL if each.path == step.path), "")
     if not module or module == "damon_stat":
         return True
 
@@ -100,7 +98,7 @@ def bearable_module(player: EmulatedPlayer, step: Step) -> bool:
 
 
 def _ends_late(machine: EmulatedMachine, module: str) -> bool:
-    """Tell whether a module's kdamond ends once it sees its new parameters; on some, for ever."""
+    """Return whether a module's kdamond ends once it sees its new parameters; on some, for ever."""
     if machine._world.state["modules"][module]["asked"] is None:
         return False
     try:
@@ -111,7 +109,7 @@ def _ends_late(machine: EmulatedMachine, module: str) -> bool:
 
 
 def certain(player: EmulatedPlayer, slot: str) -> bool:
-    """Tell whether the regions that a kdamond tries hang neither on time nor on memory.
+    """Return whether the regions that a kdamond tries hang neither on time nor on memory.
 
     So it is where all regions are single pages, too few to be merged, of which nobody
     knows when they were accessed: those of the kernel's text.
@@ -119,24 +117,25 @@ def certain(player: EmulatedPlayer, slot: str) -> bool:
     running = player.machine._kdamonds.running(slot)
     if not running:
         return True
-    tree = running["tree"]
+    runs = look(running["tree"])
     regions = [region for target in running["targets"] for region in target["regions"]]
     sizes = (0, PAGE) if len(regions) == 1 else (PAGE,)  # an empty one is merged with another
     return (
-        tree["operations"] == "paddr"
-        and get(tree, "addr_unit", "1") == "1"
+        runs.ops.text == "paddr"
+        and runs.addr_unit.number == 1
         and all(end - start in sizes and start < _BYTES for start, end in regions)
-        and len(regions) <= number(tree, "monitoring_attrs/nr_regions/min")
-        and all(_tries_always(scheme) for scheme in numbered(tree["schemes"]))
+        and len(regions) <= runs.region_count.min.number
+        and all(map(_tries_always, runs.schemes))
     )
 
 
-def _tries_always(scheme: Directory) -> bool:
-    """Tell whether a scheme looks at neither ages, quotas nor watermarks."""
-    low, high = (number(scheme, f"access_pattern/age/{end}") & _MOST for end in ("min", "max"))
-    limits = ("quotas/ms", "quotas/bytes", "quotas/goals/nr_goals", "stats/max_nr_snapshots")
+def _tries_always(scheme: Scheme) -> bool:
+    """Return whether a scheme looks at neither ages, quotas nor watermarks."""
+    age, quota = scheme.access_pattern.age, scheme.quota
+    low, high = age.min.number & _MOST, age.max.number & _MOST
+    limits = (quota.time, quota.size, quota.goals.count, scheme.stats.max_snapshots)
     return (
         (low == 0 < high >> 31)
-        and not any(number(scheme, each) for each in limits)
-        and get(scheme, "watermarks/metric") == "none"
+        and not any(each.number for each in limits)
+        and scheme.watermarks.metric.text == "none"
     )

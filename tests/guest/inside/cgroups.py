@@ -1,4 +1,4 @@
-"""Control groups for tests, with the controllers that DAMON's users care about."""
+"""Control groups for tests, with the controllers that matter to DAMON."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Churn:
     joined: dict[int, float] = field(default_factory=dict)
     """When the kernel had first taken a process as a target."""
     wrong: list[str] = field(default_factory=list)
-    """Pids that were monitored and are nobody's of ours."""
+    """Monitored pids that are none of ours."""
     alive: bool = False
     """Whether the service ran to the end."""
     commits: int = 0
@@ -58,7 +58,7 @@ class Churn:
 
     @property
     def rate(self) -> float:
-        """How many started in a second: whoever forks may not have kept up."""
+        """How many started in a second: the forking process may not have kept up."""
         return len(self.lives) / (self.ended - self.began)
 
     @property

@@ -25,7 +25,7 @@ collect_ignore_glob = [] if in_guest() else ["test_*.py"]
 _TAINT_WARN = 1 << 9
 
 _KNOWN = ("invalid nr_accesses_bp at reset",)
-"""Warnings that are defects of kernels and come whoever monitors (6.18: mm/damon/core.c)."""
+"""Warnings that are defects of kernels, whatever program monitors (6.18: mm/damon/core.c)."""
 
 
 def _report(event: str, test: str, text: str = "") -> None:
@@ -62,7 +62,7 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 
 @pytest.fixture(autouse=True)
 def _kernel_unharmed() -> Iterator[None]:
-    """Fail the test after which the kernel says that it warned of itself.
+    """Fail the test during which the kernel logged a warning.
 
     An oops ends the guest; a WARN, as of a broken invariant in DAMON, would go unnoticed.
     """

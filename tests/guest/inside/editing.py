@@ -1,4 +1,4 @@
-"""Edits of a policy file beside a running service: how soon after them the kernel is committed to."""
+"""Edits of a policy file beside a running service, and the time until the commit."""
 
 from __future__ import annotations
 

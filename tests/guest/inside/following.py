@@ -1,4 +1,4 @@
-"""Processes that start and end beside a running service, and what its kdamond monitors then."""
+"""Processes that start and end beside a running service, and what its kdamond monitors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sequences of operations on DAMON's files, made by chance from a seed: `sequence`.
+"""Random sequences of operations on DAMON's files, from a seed: `sequence`.
 
 Most of the texts are such as a file takes, a third are not. Each operation is first tried
 on an emulated kernel, so that the next one can look at what is there by then. What would
@@ -95,7 +95,7 @@ class _Sequence:
         return True
 
     def _bearable(self) -> bool:
-        """Tell whether a kernel can bear what runs, with what is staged for it."""
+        """Return whether a kernel can bear what runs, with what is staged for it."""
         kdamonds = [
             (self.player.machine._kdamonds.running(slot), staged)
             for slot, staged in self.tree.items()
@@ -228,7 +228,7 @@ class _Sequence:
         return likely(self.random, known, NAMES) if valid else self.random.choice(edges)
 
     def _command(self) -> Iterator[Step]:
-        """Write a command, seldom one that there is not."""
+        """Write a command, seldom one that does not exist."""
         paths = self._paths("*/state")
         word = self.random.choice(_COMMANDS)
         if self._chance(0.04):
@@ -237,7 +237,7 @@ class _Sequence:
             yield Step("write", self.random.choice(paths), word)
 
     def _count(self) -> Iterator[Step]:
-        """Let directories grow or shrink, or make them anew; mostly one where one is the most."""
+        """Let directories grow or shrink, or make them again; mostly one where one is the most."""
         path = self._existing("count")
         above = path in ("nr_kdamonds", *self._paths("*/contexts/nr_contexts"))
         if self._chance(0.25):

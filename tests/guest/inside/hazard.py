@@ -1,4 +1,4 @@
-"""What wrecks a real kernel, one thing at a time: `HAZARDS`; and the guest's side of showing it.
+"""What wrecks a real kernel: `HAZARDS`, and the guest's side of showing each.
 
     python -m tests.guest.inside.hazard NAME
 
@@ -41,7 +41,7 @@ __all__ = ("HAZARDS", "Hazard", "expected")
 _LONG = 10
 """Seconds after which a write is taken to hang; the longest rightful one waits for 0.1."""
 _AFTER = 3
-"""Seconds in which what has been begun comes to its end: a quota's window lasts one."""
+"""Seconds in which everything that was begun ends: a quota's window lasts one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,7 @@ def main(name: str) -> None:
         else:
             print(f"unharmed: {last}; {', '.join(each.strip() for each in player.states())}")
         sys.stdout.flush()
-    os._exit(0)  # nobody can wait for a writer that hangs
+    os._exit(0)  # a writer that hangs cannot be waited for
 
 
 if __name__ == "__main__":

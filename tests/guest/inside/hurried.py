@@ -1,4 +1,4 @@
-"""`damonpolicy` whose service looks each two seconds, not each 30: its clock is not what is tried."""
+"""`damonpolicy` whose service looks every 2 s, not every 30 s, so that tests are short."""
 
 from __future__ import annotations
 

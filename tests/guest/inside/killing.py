@@ -1,4 +1,4 @@
-"""SIGKILL of a running service at moments made by chance, and what is left on the real machine."""
+"""SIGKILL of a running service at random moments, and the state of the real machine afterwards."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def killed(directory: Path, times: int, chance: random.Random) -> int:
 
 
 def _told(service: Service, before: int) -> bool:
-    """Tell whether the service had told of the edit before it was killed."""
+    """Return whether the service had reported the edit before it was killed."""
     return len(service.events("reload")) > before
 
 

@@ -113,7 +113,7 @@ def likely(chance: random.Random, known: Row, processes: tuple[str, ...]) -> str
 
 
 def misspelt(chance: random.Random, word: str, others: tuple[str, ...]) -> str:
-    """Return a word that is written almost rightly, or one that nobody knows."""
+    """Return a misspelt word, or an unknown one."""
     return chance.choice(
         (word.upper(), word.title(), f"{word} ", f" {word}", f"{word}\n", f"{word}\n\n",
          word[:-1], f"{word}s", f"{word}\0x", *others)

@@ -1,4 +1,4 @@
-"""A workload with a known pattern, recorded; what damo says of a record; and what reading leaves."""
+"""Recordings of a workload with a known pattern, damo's reports of them, and traces of reading."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def pattern(directory: Path) -> Pattern:
 
 
 def _standing() -> dict[str, str]:
-    """Return what nobody who only reads may change."""
+    """Return what reading must not change."""
     found = look()
     found |= {str(path): read(path) for path in sorted(KDAMONDS.glob("*/pid"))}
     tried = KDAMONDS.glob("*/contexts/*/schemes/*/tried_regions/[0-9]*")
@@ -215,7 +215,7 @@ def histograms(file: str, number: int) -> dict[Any, Any]:
 
 
 def within(size: float, wanted: int, share: float = 0.05) -> bool:
-    """Tell whether a number of bytes is as wanted, but for a share of it."""
+    """Return whether a number of bytes is as wanted, but for a share of it."""
     return abs(size - wanted) <= share * wanted
 
 

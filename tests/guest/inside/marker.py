@@ -1,4 +1,4 @@
-"""Whether this is one of our guests, told by what only they have."""
+"""The marks of our guests, by which tests know that they are in one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def token() -> str:
 
 
 def in_guest() -> bool:
-    """Tell whether the live kernel is a guest's, which tests may change as they like."""
+    """Return whether the live kernel is a guest's, which tests may change as they like."""
     mounts = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
     ours = token()
     return (

@@ -142,7 +142,7 @@ def put_filters(filters: list[Filter], directory: str = "") -> None:
 
 
 def lacks(able: Capabilities, name: str) -> bool:
-    """Tell whether the kernel lacks a feature; what no table names all kernels have."""
+    """Return whether the kernel lacks a feature; what no table names all kernels have."""
     return name in able.answers and able.known(name) == "no"
 
 

@@ -61,7 +61,7 @@ def put(knob: Path, text: str) -> Iterator[None]:
 
 
 def no_balancing() -> AbstractContextManager[None]:
-    """Let NUMA balancing not move pages to the node of whoever touches them."""
+    """Keep NUMA balancing from moving pages to the node of the process that touches them."""
     return put(Path("/proc/sys/kernel/numa_balancing"), "0")
 
 

@@ -1,4 +1,4 @@
-"""DAMON's files for those who wait while somebody holds the one lock of all of them."""
+"""DAMON's files, with retries while another program holds their lock."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read(path: Path) -> str:
 
 
 class Patient(LiveMachine):
-    """The live kernel for what writes to a machine as if nobody else were there."""
+    """The live kernel, for code that writes as if it were alone on the machine."""
 
     def write(self, path: str, text: str) -> None:
         """Write a file, as `write` does."""

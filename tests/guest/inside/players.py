@@ -1,4 +1,4 @@
-"""The two machines of a comparison, alike: three processes, two nodes, no module that runs."""
+"""The two equal machines of a comparison: three processes, two nodes, no running module."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from damonpolicy.emulated.damon.modules import MODULES, Parameter
-from damonpolicy.emulated.machine import EmulatedMachine
+from damonpolicy.kernel.damon.modules import ALL, Parameter
 from damonpolicy.kernel.system.machine import Entry, LiveMachine
 
 from .answers import Player
 from .cgroups import ROOT
+from .rehearsal import RehearsingMachine
 
 __all__ = (
     "CGROUPS", "NAMES", "EmulatedPlayer", "Sleepers", "emulated", "parameters", "prime", "real",
@@ -39,12 +39,12 @@ _STAT = "/sys/module/damon_stat/parameters/enabled"
 class EmulatedPlayer(Player):
     """A player whose machine is an emulated one."""
 
-    machine: EmulatedMachine
+    machine: RehearsingMachine
 
 
 def emulated(series: str, pids: Mapping[str, int] | None = None) -> EmulatedPlayer:
     """Make an emulated machine that is like the guest, with processes of these pids."""
-    machine = EmulatedMachine.create(series, spec=_GUEST)
+    machine = RehearsingMachine.create(series, spec=_GUEST)
     if machine.exists(_STAT):
         machine.write(_STAT, "N")  # as on the command line of all our guests
     found = {
@@ -80,7 +80,7 @@ class Sleepers:
         self.renew()
 
     def renew(self) -> None:
-        """Start those anew that have ended."""
+        """Start the ended ones again."""
         for name in NAMES:
             if name not in self._processes:
                 self._processes[name] = subprocess.Popen(["/bin/sleep", "10000"])
@@ -148,7 +148,7 @@ def parameters(player: Player) -> list[Parameter]:
     """Return the parameters of DAMON's modules that can be written on this kernel."""
     return [
         each
-        for each in MODULES
+        for each in ALL
         if each.kind not in ("value", "pid") and player.machine.exists(each.path)
     ]
 

@@ -1,4 +1,4 @@
-"""The product in the guest: its command line on the live kernel, and what tests look at."""
+"""damonpolicy in the guest: its command line on the live kernel, and helpers for tests."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def shipped(name: str, **variables: object) -> list[str]:
 
 
 def has(feature: str) -> bool:
-    """Tell whether this kernel has a feature."""
+    """Return whether this kernel has a feature."""
     found = run("features", feature, "--format", "json").data
     return bool(found["features"][feature]["known"] == "yes")
 

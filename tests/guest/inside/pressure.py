@@ -1,4 +1,4 @@
-"""A steady pressure on memory, and what a kernel's goal on it makes of that while it is committed to."""
+"""A steady pressure on memory, and a kernel's goal on it during commits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .policy import KDAMONDS, MIB, wait_for, write
 __all__ = ("WINDOW", "commit", "goal", "let_pass", "stalled", "stalling", "without_generations")
 
 WINDOW = 0.5
-"""Seconds in which a quota begins anew, and a goal is looked at."""
+"""Seconds of a quota's window, after which its goal is looked at."""
 _GENERATIONS = Path("/sys/kernel/mm/lru_gen/enabled")
 _TOTAL = re.compile(r"some .* total=(\d+)")
 _ENDLESS = """

@@ -1,8 +1,8 @@
-"""What an emulated kernel answers to a generated sequence, to be asked of a real one: `record`.
+"""An emulated kernel's answers to a generated sequence, to compare with a real one's: `record`.
 
 A record has each operation with its answer, the kdamonds that are on after it, and a checksum
 of what its directory holds then. So it is short, and a guest that only has to `replay` it need
-not emulate anything. `explain` plays a sequence anew to tell how a real kernel differed.
+not emulate anything. `explain` plays a sequence again to show how a real kernel differed.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def _played(series: str, seed: int) -> Iterator[tuple[Answer, dict[str, str]]]:
 
 
 def _may_switch(step: Step) -> bool:
-    """Tell whether a step may start or end a kdamond."""
+    """Return whether a step may start or end a kdamond."""
     return step.do == "exit" or step.path.endswith(("/state", "nr_kdamonds", "nr_contexts"))
 
 
@@ -201,7 +201,7 @@ def replay(
 ) -> Iterator[Mismatch]:
     """Play records on the real kernel; yield the first mismatch of each sequence.
 
-    ``announce`` is told seed and index before each step that may be the kernel's last.
+    ``announce`` gets seed and index before each step that may be the kernel's last.
     """
     prime(player)
     for each in records:

@@ -29,7 +29,7 @@ _TAINT_WARN = 1 << 9
 
 
 class _Watch:
-    """Notes how far we are, and ends a kernel that hangs: nobody could end its writer."""
+    """Notes how far we are, and ends a kernel that hangs: its writer cannot be ended."""
 
     def __init__(self, progress: Path) -> None:
         self._file = os.open(progress, os.O_WRONLY | os.O_CREAT)
@@ -51,13 +51,13 @@ class _Watch:
         while self._beat.wait(_PATIENCE) and not self._over.is_set():
             self._beat.clear()
         if not self._over.is_set():
-            for key in "wo":  # who is blocked, to the console; then off
+            for key in "wo":  # blocked tasks, to the console; then off
                 Path("/proc/sysrq-trigger").write_text(key, encoding="ascii")
 
 
 @contextmanager
 def _warnings(found: list[str]) -> Iterator[None]:
-    """Collect that the kernel warned of itself, which an oops would not need."""
+    """Collect the kernel's warnings; an oops ends the guest by itself."""
     yield
     taint = int(Path("/proc/sys/kernel/tainted").read_text(encoding="ascii"))
     if taint & _TAINT_WARN:

@@ -1,4 +1,4 @@
-"""The service in the guest: started as a user would, and looked at from outside."""
+"""The service in the guest, started as a user would start it, and seen from outside."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def command(word: str) -> None:
 
 
 class Writes:
-    """Tells when writes to a file of the kernel's have ended, whoever makes them (inotify(7)).
+    """Tells when writes to a kernel file have ended, by any program (inotify(7)).
 
     The kernel tells of a write once it is done: for a command to a kdamond that is when the
     kdamond has answered.

@@ -1,4 +1,4 @@
-"""A process that touches each page of its memory again and again, once in a round.
+"""A process that touches each page of its memory once in a round.
 
     python -I -S sweep.py MIB SECONDS [--cgroup DIRECTORY] [--file PATH]
 

@@ -80,7 +80,7 @@ def others() -> Iterator[None]:
     """Make cgroups that take what ids are free: older kernels (6.12) give the lowest one.
 
     So a cgroup that is made again might have that of before, by chance. It is free once the old
-    one is gone for good, which the kernel does in its own time.
+    one is completely gone, which takes the kernel some time.
     """
     stat = ROOT / "cgroup.stat"
     wait_for(lambda: "nr_dying_descendants 0\n" in stat.read_text(encoding="ascii"), 10)

@@ -1,4 +1,4 @@
-"""Transactions on a real kernel: what is written, what is left, and whose it is."""
+"""Transactions on a real kernel: writes, results, and owners."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`import` on real kernels: configurations by chance, and those that damo makes."""
+"""`import` on real kernels: random configurations, and those that damo makes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Feedback loops of the service under a real workload: they come to their target, and stay."""
+"""Feedback loops of the service under a real workload: they reach their target, and stay there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What DAMON's modules see, told by trace events: no policy, nothing of DAMON's written."""
+"""What DAMON's modules see, from trace events: without a policy, and without a write to DAMON."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def by_hand(module: str, name: str, value: object) -> None:
 
 
 def runs(module: str) -> bool:
-    """Tell whether the thread is there that the module tells of."""
+    """Return whether the thread that the module names is there."""
     comm = Path(f"/proc/{read(module, 'kdamond_pid')}/comm")
     return comm.exists() and comm.read_text("ascii").startswith("kdamond")
 
@@ -62,7 +62,7 @@ def policy(tmp_path: Path, module: str) -> PolicyFile:
 
 
 class PolicyFile:
-    """A policy of one module, written anew for every change."""
+    """A policy of one module, rewritten for every change."""
 
     def __init__(self, path: Path, module: str) -> None:
         self.path = path

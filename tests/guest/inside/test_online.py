@@ -79,7 +79,7 @@ def test_an_inserted_scheme_takes_nobodys_tuned_quota(tmp_path: Path) -> None:
     found = quotas()
     assert "`second`, `last` begin again, statistics and tuned quotas start over" in said
     assert kdamond == thread(), "it is changed online"
-    # windows are seconds long: of the 256 bytes and more nobody has got any yet
+    # windows are seconds long: none of the 256 bytes and more was used yet
     assert max(found[1:]) < 64, found
     # from 6.19 to 7.2 every commit forgets what was tuned: damonpolicy/kernel/damon/quirks.py
     if not has("target.obsolete") or has("probe.weight"):

@@ -1,4 +1,4 @@
-"""Every page is typed into a new root shell, as it stands: the real kernel is left as it is."""
+"""Every page, typed into a new root shell as it stands: the real kernel stays as it was."""
 
 from __future__ import annotations
 

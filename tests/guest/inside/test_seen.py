@@ -1,4 +1,4 @@
-"""Reports say what is so: a known workload, on the real kernel, and damo beside us."""
+"""Reports are right: a known workload on the real kernel, compared with damo."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_a_killed_service_leaves_a_policy_and_comes_back(tmp_path: Path) -> None
 
 
 def test_a_goal_on_pressure_lives_with_commits_as_far_apart_as_the_service_s() -> None:
-    """A commit in each three windows (policy/compile/quotas.py) lets the quota grow where nobody waits.
+    """A commit in each three windows (policy/compile/quotas.py) lets the quota grow where no task waits.
 
     Were the goal to compare with zero, it would see all that was waited for since boot, and fall.
     """

@@ -43,7 +43,7 @@ STAT = Path("/sys/module/damon_stat/parameters/enabled")
 
 @pytest.fixture(autouse=True)
 def _left_as_found(request: pytest.FixtureRequest) -> Iterator[None]:
-    if "theirs" in request.fixturenames:  # what is theirs is there before
+    if "theirs" in request.fixturenames:  # their kdamonds are there before
         request.getfixturevalue("theirs")
     before = look()
     yield
@@ -159,7 +159,7 @@ def test_what_an_undo_has_started_is_known_to_the_next(
 
     with monkeypatch.context() as patched:
         patched.setattr(Store, "save", full)
-        patched.setattr("damonpolicy.engine.own_files.OwnFiles.commit", _fail)
+        patched.setattr("damonpolicy.engine.transaction.OwnFiles.commit", _fail)
         outcome = run("remove", "a")
     assert outcome.code == ExitCode.ROLLBACK_INCOMPLETE, outcome.err
     assert "the journal stays" in outcome.err

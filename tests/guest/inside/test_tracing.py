@@ -101,7 +101,7 @@ def test_a_kdamond_of_physical_memory() -> None:
     assert instances() == []
     for source, begin, end, intervals, regions in found:
         assert (source.kdamond, source.ops, source.origin) == ("slot 0", "paddr", "trace")
-        assert Intervals(SAMPLE, AGGREGATION, intervals.update) == intervals
+        assert Intervals(SAMPLE, AGGREGATION) == intervals
         assert regions.total == (high - low) // 4096 * 4096
         assert (regions.start[1:] == regions.end[:-1]).all()
         assert 1 <= len(regions) <= MOST

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from damonpolicy.daemon.jobs.reload import Reloader
+from damonpolicy.daemon.keeper import Keeper
 from damonpolicy.engine.state_directory import find
 from damonpolicy.kernel.damon import capabilities
 from damonpolicy.kernel.system.machine import LiveMachine
@@ -44,7 +45,8 @@ class Served:
         """Begin with what the kernel shows before anything is applied."""
         machine = LiveMachine()
         self.file = directory / "p.yaml"
-        self.reloader = Reloader(machine, find(machine, None), [str(directory)], debounce=0.1)
+        keeper = Keeper(machine, find(machine, None), [str(directory)])
+        self.reloader = Reloader(keeper, debounce=0.1)
 
     def edit(self, filters: str, more: str = "") -> None:
         """Let it take a policy."""
@@ -63,7 +65,7 @@ class Served:
 
 @pytest.fixture
 def blind(tmp_path: Path) -> Iterator[Served]:
-    """A service that began where nobody could read the kernel's types, in 0 slots."""
+    """A service that began where the kernel's types could not be read, in 0 slots."""
     before = look()
     subprocess.run(["mount", "-t", "tmpfs", "none", str(BTF)], check=True)
     capabilities._running.cache_clear()
@@ -90,7 +92,7 @@ def names() -> dict[str, str]:
 
 @pytest.mark.parametrize("filters", ["{reject: anon}", "{reject: {not: anon}}"])
 def test_an_edited_filter_takes_the_place_of_the_old_one(blind: Served, filters: str) -> None:
-    """What is wanted is what a new directory holds: it was left out, and the old one stayed."""
+    """The wanted value is a new directory's default: it was left out, and the old one stayed."""
     blind.edit(KEEP)
     first = names()
     pid = content("0/pid")

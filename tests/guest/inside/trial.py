@@ -1,4 +1,4 @@
-"""The service at length on a real kernel: what tests show briefly, in full. See tests/guest/service.py.
+"""The service at length on a real kernel: long forms of the tests. See tests/guest/service.py.
 
 python -m tests.guest.inside.trial [NAME...]
 """

@@ -75,7 +75,7 @@ class Workload:
 
     @property
     def alive(self) -> bool:
-        """Whether nobody has ended it."""
+        """Whether it still runs."""
         return self._process.poll() is None
 
     @classmethod
@@ -209,7 +209,7 @@ def _place(address: int, length: int, order: _Order) -> memoryview:
 
 
 def _reserve(lengths: list[int]) -> list[int]:
-    """Return addresses for mappings that neither touch one another nor anything else."""
+    """Return addresses for mappings that touch neither each other nor anything else."""
     whole = sum(lengths) + (len(lengths) + 2) * _HUGE
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
     start = _map(0, whole, _NONE, flags)

@@ -39,7 +39,7 @@ BEHAVIOUR = listings("behaviour")
 
 
 def tells(version, name):
-    """Tell whether a listing could have a name: one of them leaves out structs named damos_."""
+    """Return whether a listing could have a name: one of them leaves out structs named damos_."""
     kind = name.partition("_")[0] + "_"
     return "." not in name or any("." in each and each.startswith(kind) for each in NAMES[version])
 

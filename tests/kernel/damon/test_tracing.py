@@ -1,4 +1,4 @@
-"""A private instance of tracefs, on a directory that stands in for it."""
+"""A private instance of tracefs, in a directory instead of the real one."""
 
 from __future__ import annotations
 

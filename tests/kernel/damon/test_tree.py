@@ -158,7 +158,7 @@ def test_digests_tell_values_apart_and_orders_not():
 
 
 def test_a_tree_that_is_changed_while_it_is_read_is_read_anew(monkeypatch):
-    """Whoever changes it removes directories: readers hold no lock."""
+    """A change removes directories while it is read: readers hold no lock."""
     world = World.make("7.3")
     world.write(STAT_OFF, "N")
     world.apply("proactive-reclaim")

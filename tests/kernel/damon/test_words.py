@@ -12,8 +12,8 @@ from damonpolicy.kernel.damon.schema import COUNTS, pattern
 from damonpolicy.kernel.damon.tree import snapshot
 from damonpolicy.kernel.damon.words import FOREIGN, WORDS, by_kernel, elsewhere, rank
 from damonpolicy.policy.model.kdamond import Kdamond
-from damonpolicy.policy.model.schema import policy_schema
 from damonpolicy.policy.reading.levels import keys_at
+from docs.generator.policy_schema import policy_schema
 from tests.world import KERNELS, World
 
 SILENT = re.compile(

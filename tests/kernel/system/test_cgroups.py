@@ -1,4 +1,4 @@
-"""Who is in a cgroup and all below it."""
+"""The processes in a cgroup and below it."""
 
 from __future__ import annotations
 

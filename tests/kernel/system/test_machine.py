@@ -276,3 +276,9 @@ class TestBusy:
         with pytest.raises(OSError, match="busy") as refused:
             machine.read(path)
         assert refused.value.errno == errno.EBUSY
+
+
+def test_only_the_live_machine_is_the_one_we_run_on(tmp_path):
+    assert LiveMachine().here
+    assert not LiveMachine(str(tmp_path)).here
+    assert not EmulatedMachine.create("7.3").here

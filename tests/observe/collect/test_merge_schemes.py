@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damonpolicy.observe.collect.merge_schemes import moments, together
+from damonpolicy.observe.collect.merge import moments, together
 from damonpolicy.observe.regions import Intervals, Source
 from damonpolicy.observe.temperature import working_set, working_sets
 from damonpolicy.plan.facts import Target

@@ -229,7 +229,7 @@ def test_a_burst_without_one_of_its_targets_is_left_out(missing):
     text = burst(1, (1, 1)) + "".join(whole) + burst(3, (1, 1))
     found = [*assembler.feed(text), *assembler.finish()]
 
-    # the one before it is complete, but nobody can know
+    # the one before it is complete, but that is not known
     assert [each.time // 1_000_000_000 for each in found] in ([1, 3], [3])
     assert all(len(each.regions) == 2 for each in found)
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: it is what it does there, not what its text holds."""
+"""The page in a real browser: tests look at what it does, not at its text."""
 
 from __future__ import annotations
 

@@ -327,7 +327,7 @@ def test_pixels_are_what_every_region_gives_every_pixel(seen, shown, shape):
                     total += heat * time * size / step[0] / step[1]
                     known = max(known, time / step[0] * size / step[1])
             value = found.values[row, column]
-            if known > 1e-6:  # below, it is rounding that tells whether they touch
+            if known > 1e-6:  # below, rounding decides whether they touch
                 assert value == pytest.approx(total, rel=1e-6, abs=1e-6)
             elif known == 0:
                 assert np.isnan(value) or value == pytest.approx(0, abs=1e-3)

@@ -255,7 +255,7 @@ def test_words_of_early_records_say_nothing_for_sure():
     "wrong",
     [{"filters": [1]}, {"filters": [{}]}, {"filters": {"a": 1}}, {"accesses": 1}, {"accesses": {"cpus": 3}},
      {"filters": [asdict(Filter("anon", True, True))] * 600}, {"targets": "pid 7"}, {"targets": [7]},
-     {"targets": [asdict(Target(pid=-7))]}],
+     {"targets": [asdict(Target(pid=-7))]}, {"accesses": {"kind": "some"}}],
 )  # fmt: skip
 def test_filters_accesses_and_targets_of_a_source_are_checked(wrong):
     with pytest.raises((ValueError, TypeError)):

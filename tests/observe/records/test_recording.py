@@ -7,7 +7,7 @@ import pytest
 from damonpolicy.base.atomic import Rotation, whole_file
 from damonpolicy.base.errors import UsageError
 from damonpolicy.observe.records import files as records
-from damonpolicy.observe.records.recording import Tally, sink_of
+from damonpolicy.observe.records.files import Tally, sink_of
 from damonpolicy.observe.regions import Intervals, Regions, Source
 from tests.observe.recorded import NOW
 

@@ -246,7 +246,7 @@ HOSTILE = ("/vm and 1 below it", "/x; reject anon", "/a; the rest is rejected", 
 
 @pytest.mark.parametrize("path", HOSTILE)
 def test_a_cgroup_may_have_any_name(path):
-    """Names come from whoever makes the cgroup; nothing is read out of words."""
+    """Any name is possible for a cgroup: nothing is read out of it."""
     source = Source("k", ops="paddr", filters=(Filter("memcg", True, True, path),))
     held = snapshot(source, (0, 1000, 0, 9, -1), passed=[300])
 

@@ -12,8 +12,18 @@ from damonpolicy.base.units import UnitError
 from damonpolicy.observe.collect.modules import ModuleStatus
 from damonpolicy.observe.regions import Intervals, Regions, Source, series_of
 from damonpolicy.observe.status import live_view
-from damonpolicy.observe.status.live_view import View, read_filter, rows, span, strip, zoomed
-from damonpolicy.observe.status.scene import Scene, heading, old, scheme_lines
+from damonpolicy.observe.status.live_view import (
+    Scene,
+    View,
+    heading,
+    old,
+    read_filter,
+    rows,
+    scheme_lines,
+    span,
+    strip,
+    zoomed,
+)
 from damonpolicy.observe.watermarks import Watch
 from damonpolicy.plan.facts import Accesses, Target
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from damonpolicy.cli.show.loops import loop_lines, loops
+from damonpolicy.cli.show.goals import loop_lines, loops
 from damonpolicy.engine.state_directory import write_json
 from damonpolicy.observe.watermarks import Watch
 from damonpolicy.plan.ir import CompiledPolicy, Loop

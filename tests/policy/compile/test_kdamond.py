@@ -72,6 +72,15 @@ def test_balancing_that_the_policy_wants_on_is_refused():
     assert compiled(text.replace(": 1}", ": 0}"))[1] == ["DP0604"]
 
 
+def test_what_the_kernel_lacks_is_told_beside_an_unreadable_part():
+    text = POLICY + "    accesses: {kind: write, cpus: all of them}\n"
+    loaded = load([SourceFile("p.yaml", text)], Overrides(), machine=None)
+    _, found = compile_policies(loaded, everything(sample="no", operations_attrs="no"), None)
+
+    assert len(loaded.found) == 1
+    assert [each.code for each in found] == ["DP0401"]
+
+
 def test_probes_of_the_development_tree():
     policy, found = compiled(
         POLICY

@@ -177,7 +177,7 @@ def compiled(kdamond: dict[str, Any], capabilities: Capabilities) -> tuple[Any, 
 
 
 def verdict(word: Word, name: str, capabilities: Capabilities) -> str:
-    """Tell what becomes of a value on a kernel; ``name`` is its class."""
+    """Return what becomes of a value on a kernel; ``name`` is its class."""
     given = values(word)
     value = given[name]
     base = usual(word.ours)

@@ -62,7 +62,7 @@ _USUAL = {"as": "value", "times": "1", "stale_after": "1m"}
 
 
 def is_default(key: str, value: str) -> bool:
-    """Tell whether nothing is to change: by a default, or by what only other kernels need."""
+    """Return whether nothing is to change: by a default, or by what only other kernels need."""
     if key.endswith((".optional", "when")):
         return True
     name = key.partition(" of ")[0].rpartition(".")[2]

@@ -16,7 +16,7 @@ import pytest
 
 from damonpolicy.base.units import UnitError
 from damonpolicy.policy.model import modules, quotas, scalars, sources, targets, tuning
-from damonpolicy.policy.model.schema import policy_schema
+from docs.generator.policy_schema import policy_schema
 
 MODULES = (scalars, modules, quotas, sources, targets, tuning)
 KINDS = ("SizeLimit", "TimeLimit", "RatioText", "BytesOrAll", "Factor", "KsmFile", "Cgroup", "Cgroups",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from damonpolicy.emulated.damon.modules import MODULES as EMULATED
 from damonpolicy.kernel.damon.features import by_file
+from damonpolicy.kernel.damon.modules import ALL as EMULATED
 from damonpolicy.kernel.damon.modules import COMMIT_INPUTS, PARAMETERS, parameter_path, unwritable
 from damonpolicy.policy.model.modules import Modules
 from damonpolicy.policy.reading.read import read_policy

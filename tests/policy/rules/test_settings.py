@@ -1,4 +1,4 @@
-"""Settings that need nothing to be done."""
+"""Settings for which nothing has to be done."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from damonpolicy.base import limits
 from damonpolicy.base.diagnostics import Span
 from damonpolicy.policy.source.expression import FILTERS, TESTS
 from damonpolicy.policy.source.nodes import Scalar
-from damonpolicy.policy.source.template import TemplateError, render
+from damonpolicy.policy.source.template import TemplateError, Templates
 from tests.world import ROOT
 
 LONG = "x" * 4_000
@@ -19,7 +19,7 @@ VALUES = {"x": "5", "long": LONG, "node": {"name": "n0", "list": ["a", "b"]}}
 
 
 def text(template):
-    return render(Scalar(template, Span("f", 1, 1, 1, 2)), VALUES).text
+    return Templates().render(Scalar(template, Span("f", 1, 1, 1, 2)), VALUES).text
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ import pytest
 
 from damonpolicy.base.diagnostics import Span
 from damonpolicy.policy.source.nodes import Scalar
-from damonpolicy.policy.source.template import TemplateError, render
+from damonpolicy.policy.source.template import TemplateError, Templates
 
 VALUES = {"cold": "5", "node": {"name": "n0"}, "path": "/machine.slice"}
 
 
 def text(template):
-    return render(Scalar(template, Span("f", 1, 1, 1, 2)), VALUES).text
+    return Templates().render(Scalar(template, Span("f", 1, 1, 1, 2)), VALUES).text
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,9 @@ def test_a_name_gives_what_jinja2_gives(template, monkeypatch):
 def test_words_of_jinja2_are_no_names(template):
     values = dict.fromkeys(["true", "None", "not"], "a variable")
     with contextlib.suppress(TemplateError):
-        assert render(Scalar(template, Span("f", 1, 1, 1, 2)), values).text != "a variable"
+        assert (
+            Templates().render(Scalar(template, Span("f", 1, 1, 1, 2)), values).text != "a variable"
+        )
 
 
 BOMBS = [

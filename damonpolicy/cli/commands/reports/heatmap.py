@@ -3,54 +3,33 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 
 import click
 
+from damonpolicy.base.atomic import PUBLIC, whole_file
 from damonpolicy.base.diagnostics import Diagnostic, as_text, did_you_mean, visible
 from damonpolicy.base.errors import DamonPolicyError, UsageError, reason_of
-from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import approximate_bytes, approximate_duration, format_duration
-from damonpolicy.cli.commands.reports.heatmap_options import (
-    FURTHEST,
-    bounded,
-    form_of,
-    most_of,
-    range_of,
-    resolution_of,
-    room,
-    span_of,
-)
-from damonpolicy.cli.commands.reports.inputs import Inputs, inputs
-from damonpolicy.cli.context import Invocation, common, pass_invocation
-from damonpolicy.cli.options.gathered import gathered
+from damonpolicy.cli.commands.reports import heatmap_options as read
+from damonpolicy.cli.commands.reports.inputs import Inputs, choice, inputs
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.show.output import Result
-
-if TYPE_CHECKING:
-    from damonpolicy.observe.heatmap.matrix import Area, Heatmap, Value
-    from damonpolicy.observe.regions import Series
+from damonpolicy.observe.heatmap import matrix, tables
+from damonpolicy.observe.heatmap.axes import number
+from damonpolicy.observe.heatmap.html import page
+from damonpolicy.observe.heatmap.image import save
+from damonpolicy.observe.heatmap.matrix import Area, Heatmap, Value
+from damonpolicy.observe.heatmap.terminal import drawn, has_colour
+from damonpolicy.observe.regions import Series
 
 _MOST_MAPS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
-    ranges: Sequence[str]
-    times: str | None
-    resolution: str | None
-    kind: str
-    probe: str | None
-    order: str
-    hottest_first: bool
-    scale: str | None
-    absolute: bool
-    colours: str
-    out: str | None
-    guided: bool
-
-
-@click.command("heatmap")
+@subcommand("heatmap")
 @inputs
 @click.option(
     "--range",
@@ -67,20 +46,18 @@ class _Options:
     help="from the first snapshot, as in `10s-1m`; `all` adds what ages tell of before",
 )
 @click.option("--resolution", metavar="TxA", help="pixels of time and of addresses")
-@click.option(
+@choice(
     "--value",
     "kind",
-    type=click.Choice(["accesses", "percent", "temperature", "passed"]),
-    default="accesses",
+    words=("accesses", "percent", "temperature", "passed"),
     help="what to show: accesses a second; the share of samples that found one, for intervals that"
     " are tuned; temperature; accesses to what passed the scheme's filters",
 )
 @click.option("--probe", metavar="NAME", help="show how often this probe hit")
-@click.option(
+@choice(
     "--sort",
     "order",
-    type=click.Choice(["address", "temperature"]),
-    default="address",
+    words=("address", "temperature"),
     help="the vertical axis: addresses, or bytes from cold to hot",
 )
 @click.option("--hottest-first", is_flag=True, help="with `--sort temperature`: from hot to cold")
@@ -88,12 +65,7 @@ class _Options:
     "--scale", metavar="MAX", help="the value that is hottest; else the highest of all these maps"
 )
 @click.option("--absolute", is_flag=True, help="show times of the day and addresses")
-@click.option(
-    "--colours",
-    type=click.Choice(["heat", "flame", "grey"]),
-    default="heat",
-    help="of terminals, images and pages",
-)
+@choice("--colours", words=("heat", "flame", "grey"), help="of terminals, images and pages")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False),
@@ -101,49 +73,41 @@ class _Options:
     help="write a .png, .svg, .pdf, .html or .csv",
 )
 @click.option("--guide", "guided", is_flag=True, help="list the times and areas there are")
-@common
-@pass_invocation
-@gathered(_Options)
-def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
+def command(invocation: Invocation, given: Inputs, **chosen: Any) -> Result:
     """Show when which addresses were accessed how often.
 
     Time goes to the right and addresses go up. A region's age tells of the time before its
     snapshot; what nothing tells of stays blank. All maps of a command have one scale.
     """
-    from damonpolicy.observe.heatmap.matrix import by_target, on_one_scale
-
-    most = most_of(options.scale)
+    options = SimpleNamespace(**chosen)
+    most = read.most_of(options.scale)
     given.apart = options.probe is None and options.kind != "passed"
-    out, absolute = options.out, options.absolute
-    form = form_of(out)
+    form = read.form_of(options.out)
     asked = _Asked(given, options)
-    wanted = resolution_of(options.resolution)
-    found = [part for each in given.load(invocation) for part in by_target(each)]
+    wanted = read.resolution_of(options.resolution)
+    found = [part for each in given.load(invocation) for part in matrix.by_target(each)]
     found = [each for each in found if (each.regions.end > each.regions.start).any()]
     if not found:
-        hint = (
-            "leave out what selects regions, or record for longer"
-            if given.files
-            else "no scheme selects any now: `--source trace` sees all regions"
-        )
+        hint = "no scheme selects any now: `--source trace` sees all regions"
+        if given.files:
+            hint = "leave out what selects regions, or record for longer"
         raise DamonPolicyError("there is no region to show", hint=hint)
     if options.guided:
         result = _guide(found)
     else:
-        count = sum(asked.count(each) for each in found)
+        count = sum(len(asked.areas(each)) for each in found)
         if count > _MOST_MAPS:
             hint = "`--guide` lists the areas: name some with `--range START-END`"
             raise UsageError(f"that makes too many maps, {_MOST_MAPS} at most", hint=hint)
-        size = wanted or room(invocation, form, count, absolute=absolute)
-        bounded(size, count, form)
+        size = wanted or read.room(invocation, form, count, absolute=options.absolute)
+        read.bounded(size, count, form)
         made = [each for series in found for each in asked.maps(series, size)]
-        heatmaps = on_one_scale(made, most)
+        heatmaps = matrix.on_one_scale(made, most)
         given.found += _remarks(found, options.kind if options.probe is None else "hits")
-        if out is not None:
-            _write(heatmaps, out, form, options.colours, absolute=absolute)
-            result = _written(heatmaps, out)
+        if options.out is not None:
+            result = _written(heatmaps, options.out, form, options)
         else:
-            result = _shown(invocation, heatmaps, options.colours, absolute=absolute)
+            result = _shown(invocation, heatmaps, options)
     result.diagnostics = given.found
     return result
 
@@ -167,31 +131,24 @@ def _remarks(found: Sequence[Series], kind: str) -> Iterator[Diagnostic]:
             yield Diagnostic.note("DP0690", None, message, hint=hint)
 
 
-def _shown(
-    invocation: Invocation, heatmaps: Sequence[Heatmap], colours: str, *, absolute: bool
-) -> Result:
+def _shown(invocation: Invocation, heatmaps: Sequence[Heatmap], options: SimpleNamespace) -> Result:
     if invocation.form == "json":
-        from damonpolicy.observe.heatmap.tables import to_json
-
-        return Result(data={"maps": [to_json(each) for each in heatmaps]})
-    from damonpolicy.observe.heatmap.terminal import drawn, has_colour
-
-    colour = has_colour(sys.stdout)
-    pictures = [drawn(each, colours=colours, colour=colour, absolute=absolute) for each in heatmaps]
+        return Result(data={"maps": [tables.to_json(each) for each in heatmaps]})
+    colours, colour = options.colours, has_colour(sys.stdout)
+    pictures = [
+        drawn(each, colours=colours, colour=colour, absolute=options.absolute) for each in heatmaps
+    ]
     return Result("\n".join(pictures), raw=True)  # names in it are escaped already
 
 
 class _Asked:
     """The options' wishes, for any series."""
 
-    def __init__(self, given: Inputs, options: _Options) -> None:
-        self.given = given
-        ranges = options.ranges or ("hottest",)
-        self.ranges = [each if each in ("hottest", "all") else range_of(each) for each in ranges]
-        self.times = options.times
-        self.span = None if self.times in (None, "all") else span_of(self.times or "")
-        self.kind = options.kind
-        self.probe = options.probe
+    def __init__(self, given: Inputs, options: SimpleNamespace) -> None:
+        self.given, self.options, times = given, options, options.times
+        words, ranges = ("hottest", "all"), options.ranges or ("hottest",)
+        self.ranges = [each if each in words else read.range_of(each) for each in ranges]
+        self.span = None if times in (None, "all") else read.span_of(times)
         if options.hottest_first and options.order != "temperature":
             raise UsageError("`--hottest-first` is about `--sort temperature`: give both")
         self.sorted = ""
@@ -200,119 +157,90 @@ class _Asked:
 
     def maps(self, series: Series, size: tuple[int, int]) -> Iterator[Heatmap]:
         """Make one map for each area."""
-        from damonpolicy.observe.heatmap import matrix as maps
-
         begin, end = self._time(series)
         value = self._value(series)
-        for area in self._areas(series):
+        for area in self.areas(series):
             part, start, stop = series, area.start, area.end
             if self.sorted:
-                part = maps.sorted_by_temperature(
-                    maps.within(series, area),
+                part = matrix.sorted_by_temperature(
+                    matrix.within(series, area),
                     hottest_first=self.sorted == "hottest first",
                     weights=self.given.weights,
                 )
                 start, stop = 0, int(part.regions.end.max(initial=1))
-            window = maps.Window(begin, end, start, stop)
+            window = matrix.Window(begin, end, start, stop)
             try:
-                made = maps.heatmap(part, window, size, value, sorted_as=self.sorted)
+                made = matrix.heatmap(part, window, size, value, sorted_as=self.sorted)
             except ValueError as error:
                 hint = "only schemes with page filters tell it, in tried regions"
                 raise UsageError(str(error), hint=hint) from error
             yield made
 
-    def count(self, series: Series) -> int:
-        """Return the number of maps of a series."""
-        return len(self._areas(series))
-
-    def _areas(self, series: Series) -> list[Area]:
-        from damonpolicy.observe.heatmap.matrix import Area, areas, hottest
-
+    def areas(self, series: Series) -> list[Area]:
+        """Return what each map of a series shows."""
         found: list[Area] = []
-        known = areas(series) if {"hottest", "all"}.intersection(map(str, self.ranges)) else []
+        words = {"hottest", "all"}.intersection(map(str, self.ranges))
+        known = matrix.areas(series) if words else []
         for each in self.ranges:
             if isinstance(each, tuple):
                 found.append(Area(*each))
             elif each == "all":
                 found += known[: _MOST_MAPS + 1]
             else:
-                found.append(hottest(known))
+                found.append(matrix.hottest(known))
         return found
 
     def _time(self, series: Series) -> tuple[int, int]:
-        from damonpolicy.observe.heatmap.matrix import recorded, with_past
-
-        begin, end = recorded(series)
+        begin, end = matrix.recorded(series)
         if self.span is None:
             # one snapshot is about its past, a record about what was recorded
-            return with_past(series) if self.times == "all" or len(series) == 1 else (begin, end)
+            past = self.options.times == "all" or len(series) == 1
+            return matrix.with_past(series) if past else (begin, end)
         first, last = self.span
         origin = begin
-        begin = begin if first is None else max(origin + first, -FURTHEST)
-        end = end if last is None else min(origin + last, FURTHEST)
+        begin = begin if first is None else max(origin + first, -read.FURTHEST)
+        end = end if last is None else min(origin + last, read.FURTHEST)
         if begin >= end:
-            text = format_duration((recorded(series)[1] - origin) // 1000)
-            raise UsageError(f"`--time {self.times}` has no length", hint=f"{text} were recorded")
+            lasted = format_duration((matrix.recorded(series)[1] - origin) // 1000)
+            message = f"`--time {self.options.times}` has no length"
+            raise UsageError(message, hint=f"{lasted} were recorded")
         return begin, end
 
     def _value(self, series: Series) -> Value:
-        from damonpolicy.observe.heatmap.matrix import Value
-
-        if self.probe is None:
-            return Value(self.kind, weights=self.given.weights)
+        probe = self.options.probe
+        if probe is None:
+            return Value(self.options.kind)
         probes = series.source.probes
-        if self.probe not in probes:
+        if probe not in probes:
             known = ", ".join(f"`{visible(each)}`" for each in probes) or "there are none"
-            message = f"{visible(series.source.name)} has no probe `{visible(self.probe[:40])}`"
-            hint = did_you_mean(self.probe, probes) or f"probes: {known}"
+            message = f"{visible(series.source.name)} has no probe `{visible(probe[:40])}`"
+            hint = did_you_mean(probe, probes) or f"probes: {known}"
             raise UsageError(message, hint=hint)
-        return Value("hits", probe=probes.index(self.probe))
+        return Value("hits", probe=probes.index(probe))
 
 
-def _write(
-    heatmaps: Sequence[Heatmap], out: str, form: str, colours: str, *, absolute: bool
-) -> None:
+def _written(heatmaps: Sequence[Heatmap], out: str, form: str, options: SimpleNamespace) -> Result:
+    """Write maps into a file, and tell what is in it."""
+    colours, absolute = options.colours, options.absolute
     try:
-        if form == "html":
-            from damonpolicy.observe.heatmap.html import page
-
-            _save(out, [page(heatmaps, colours=colours, absolute=absolute)])
-        elif form == "csv":
-            from damonpolicy.observe.heatmap.tables import to_csv
-
-            _save(out, to_csv(heatmaps))
+        if form in ("html", "csv"):
+            html = form == "html"
+            made = page(heatmaps, colours=colours, absolute=absolute) if html else ""
+            with whole_file(out, PUBLIC) as file:
+                for part in [made] if html else tables.to_csv(heatmaps):
+                    file.write(part.encode("utf-8", "replace"))
         else:
-            from damonpolicy.observe.heatmap.image import save
-
             save(heatmaps, out, colours=colours, absolute=absolute)
     except OSError as error:
         message = f"`{visible(out)}` cannot be written: {reason_of(error)}"
         raise DamonPolicyError(message) from error
-
-
-def _save(out: str, parts: Iterable[str]) -> None:
-    from damonpolicy.base.atomic import PUBLIC, whole_file
-
-    with whole_file(out, PUBLIC) as file:
-        for part in parts:
-            file.write(part.encode("utf-8", "replace"))
-
-
-def _written(heatmaps: Sequence[Heatmap], out: str) -> Result:
-    from damonpolicy.observe.heatmap.tables import head
-
     count = f"{len(heatmaps)} maps" if len(heatmaps) > 1 else "1 map"
-    heads = [head(each) for each in heatmaps]
+    heads = [tables.head(each) for each in heatmaps]
     return Result(as_text([f"wrote {count} to {out}"]), {"file": out, "maps": heads})
 
 
 def _guide(found: Sequence[Series]) -> Result:
-    from datetime import UTC, datetime
-
-    from damonpolicy.observe.heatmap.axes import number
-    from damonpolicy.observe.heatmap.tables import guide
-
-    told = [guide(each) for each in found]
+    told = [tables.guide(each) for each in found]
     lines: list[str] = []
     for each in told:
         time = each["time_ns"]

@@ -10,20 +10,11 @@ from damonpolicy.base.diagnostics import visible
 from damonpolicy.base.errors import UsageError
 from damonpolicy.base.units import U64_MAX, UnitError, read_address, read_duration
 from damonpolicy.cli.context import Invocation
-
-__all__ = (
-    "FURTHEST",
-    "bounded",
-    "form_of",
-    "most_of",
-    "range_of",
-    "resolution_of",
-    "room",
-    "span_of",
-)
+from damonpolicy.observe.heatmap import terminal
 
 _MOST_PIXELS = 10_000
-_MOST_TOGETHER = {"png": 16_000_000, "svg": 16_000_000, "pdf": 16_000_000}
+_IMAGES = ("png", "svg", "pdf")
+_MOST_TOGETHER = dict.fromkeys(_IMAGES, 16_000_000)
 """Pixels of all maps of a file; of those that write each as text, and of what is printed, fewer."""
 _MOST_AS_TEXT = 4_000_000
 _MOST_CELLS = 2000
@@ -32,7 +23,7 @@ _MOST_CELLS = 2000
 FURTHEST = 1 << 62
 """Nanoseconds, to either side of the epoch."""
 
-_FORMS = ("png", "svg", "pdf", "html", "csv")
+_FORMS = (*_IMAGES, "html", "csv")
 _FOR_FILES = (500, 500)
 _FOR_PAGES = 500_000
 """Pixels of all maps of a page together: 2.6 MiB."""
@@ -51,9 +42,8 @@ def most_of(text: str | None) -> float | None:
     except ValueError:
         found = 0.0
     if not 0 < found < float("inf"):
-        raise UsageError(
-            f"`--scale {visible(text[:40])}` is not a number above 0", hint="write `200`"
-        )
+        message = f"`--scale {visible(text[:40])}` is not a number above 0"
+        raise UsageError(message, hint="write `200`")
     return found
 
 
@@ -121,11 +111,9 @@ def room(invocation: Invocation, form: str, count: int, *, absolute: bool) -> tu
         return _FOR_FILES
     if form == "csv" or invocation.form == "json":
         return _FOR_TOOLS
-    from damonpolicy.observe.heatmap.terminal import room as fits
-
     window = shutil.get_terminal_size()
     columns, lines = (min(each, _MOST_CELLS) for each in window)
-    return fits(columns, lines, absolute=absolute)
+    return terminal.room(columns, lines, absolute=absolute)
 
 
 def form_of(out: str | None) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import numpy as np
 
 from damonpolicy.base.diagnostics import as_text
 from damonpolicy.base.errors import UsageError
-from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import (
     UnitError,
     approximate_bytes,
@@ -18,60 +18,45 @@ from damonpolicy.base.units import (
     read_duration,
     read_temperature,
 )
-from damonpolicy.cli.commands.reports.inputs import Inputs, inputs
+from damonpolicy.cli.commands.reports.inputs import Inputs, choice, inputs
 from damonpolicy.cli.commands.reports.snapshot import numbers
-from damonpolicy.cli.context import Invocation, common, pass_invocation
-from damonpolicy.cli.options.gathered import gathered
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options.quantities import percentages
 from damonpolicy.cli.show.output import Result
+from damonpolicy.observe.regions import Series
+from damonpolicy.observe.reports.histogram import Bin, histogram, percentiles
+from damonpolicy.observe.reports.select import columns
+from damonpolicy.observe.temperature import idle_us
 
-if TYPE_CHECKING:
-    from damonpolicy.observe.regions import Series
-    from damonpolicy.observe.reports.histogram import Bin
-
+_TITLES = {"temperature": "temperature", "idle": "time since the last access"}
 _BAR = 20
 """The longest bar, in characters."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
-    number: str
-    what: str
-    scale: str
-    bins: str | None
-    cumulative: bool
-    percents: str | None
-
-
-@click.command("histogram")
+@subcommand("histogram")
 @inputs
 @click.option("--snapshot", "number", metavar="N|all", default="-1", help="which one of a record, or all added up; -1 is the last")  # fmt: skip
-@click.option("--by", "what", type=click.Choice(["temperature", "idle"]), default="temperature", help="temperature, or the time since the last access")  # fmt: skip
-@click.option("--scale", type=click.Choice(["linear", "log"]), default="linear", help="bins of equal width, or each twice as wide as the one before")  # fmt: skip
+@choice("--by", "what", words=tuple(_TITLES), help="temperature, or the time since the last access")
+@choice("--scale", words=("linear", "log"), help="bins of equal width, or each twice as wide as the one before")  # fmt: skip
 @click.option("--bins", metavar="LOW..HIGH,...", help="explicit bins, such as 0s..1m,1m..1h")
 @click.option("--cumulative", is_flag=True, help="count in each bin everything below its upper end")
 @click.option("--percentiles", "percents", is_flag=False, flag_value="0,1,25,50,75,99,100", metavar="P,...", help="percentiles of memory to print")  # fmt: skip
-@common
-@pass_invocation
-@gathered(_Options)
-def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
+def command(invocation: Invocation, given: Inputs, **options: Any) -> Result:
     """Show how much memory is how hot, or has been idle for how long.
 
     Where a scheme has page filters, each bin also tells how much of it passed them: with filters on
     a cgroup and on anonymous memory, how much of what is idle is file-backed memory of that cgroup.
     """
-    from damonpolicy.observe.reports.histogram import histogram, percentiles
-
-    what, percents = options.what, options.percents
+    what, percents = options["what"], options["percents"]
     wanted = percentages(percents) if percents is not None else ()
-    ranges = _ranges(options.bins, what) if options.bins else []
+    ranges = _ranges(options["bins"], what) if options["bins"] else []
     parts, data = [], []
     for series in given.load(invocation):
-        chosen = numbers(series, options.number)
-        values, size, passed = _values(series, chosen, what, given)
+        chosen = numbers(series, options["number"])
+        values, size, passed = _values(series, chosen, what)
         found = histogram(
             values, size, passed,
-            log=options.scale == "log", cumulative=options.cumulative, ranges=ranges,
+            log=options["scale"] == "log", cumulative=options["cumulative"], ranges=ranges,
         )  # fmt: skip
         shares = percentiles(values, size, wanted)
         data.append({
@@ -97,22 +82,14 @@ def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
     return Result(text, {"histograms": data}, diagnostics=given.found)
 
 
-_TITLES = {"temperature": "temperature", "idle": "time since the last access"}
-
-
-def _values(series: Series, chosen: list[int], what: str, given: Inputs) -> Any:
+def _values(series: Series, chosen: list[int], what: str) -> Any:
     """Return values, sizes and passed bytes of the regions of some snapshots.
 
     Sizes have no weight in a histogram's temperature: they are what is counted.
     """
-    import numpy as np
-
-    from damonpolicy.observe.reports.select import columns
-    from damonpolicy.observe.temperature import idle_us
-
     rows = np.isin(series.of_row, chosen)
     kept = series.where(rows)
-    _, rate, age = given.weights_of(series)
+    _, rate, age = series.source.weights
     found = columns(kept, (0, rate, age))
     values = found.temperature
     if what == "idle":
@@ -168,8 +145,7 @@ def _ranges(text: str, what: str) -> list[tuple[int, int]]:
             hint = "write `0s..1m,1m..1h`" if what == "idle" else "write `-1000..0,0..1000`"
             raise UsageError(message, hint=hint) from error
         if not separator or bounds[0] >= bounds[1]:
-            raise UsageError(
-                f"--bins: `{part[:80]}` goes backwards", hint="the lower bound is first"
-            )
+            message = f"--bins: `{part[:80]}` goes backwards"
+            raise UsageError(message, hint="the lower bound is first")
         found.append(bounds)
     return found

@@ -5,33 +5,24 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from damonpolicy.base.diagnostics import Diagnostic, did_you_mean, visible
 from damonpolicy.base.errors import Busy, KernelLacks, UsageError
 from damonpolicy.base.lazy import dataclass
-from damonpolicy.base.units import (
-    UnitError,
-    read_address,
-    read_bytes,
-    read_duration,
-    read_percent,
-    read_temperature,
-)
-from damonpolicy.cli.context import Invocation
+from damonpolicy.base.units import UnitError
+from damonpolicy.cli.context import Invocation, with_options
 from damonpolicy.cli.options import names
+from damonpolicy.kernel.system.machine import Machine
+from damonpolicy.observe.regions import Series
+from damonpolicy.observe.reports.select import READERS, Bounds, read_range, selected
 
 if TYPE_CHECKING:
-    from damonpolicy.kernel.system.machine import Machine
     from damonpolicy.observe.collect.running import Kdamond
-    from damonpolicy.observe.regions import Series
-    from damonpolicy.observe.reports.select import Bounds
 
-__all__ = ("Inputs", "inputs")
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+__all__ = ("Inputs", "choice", "inputs")
 
 LONG = 1.0
 """Seconds from which a report mentions that DAMON's lock is held."""
@@ -69,15 +60,8 @@ class Inputs:
         Raises UsageError where nothing of that name is there, KernelLacks where no kdamond runs, and
         Busy where none does while a change has to be ended.
         """
-        from damonpolicy.observe.reports.select import Wanted, selected
-
-        wanted = Wanted(
-            size=self._bounds("size", read_bytes),
-            access_rate=self._bounds("access_rate", lambda text: read_percent(text) * 100),
-            age=self._bounds("age", read_duration),
-            address=self._bounds("address", read_address),
-            temperature=self._bounds("temperature", read_temperature),
-        )
+        asked = {name: text for name, text in self.ranges.items() if text is not None}
+        wanted = {name: _bounds(name, text) for name, text in asked.items()}
         series = self._records() if self.files else self._live(invocation)
         return [selected(self._weighed(each), wanted) for each in self._named(series)]
 
@@ -88,20 +72,6 @@ class Inputs:
             return series
         return replace(series, source=replace(series.source, weights=self.weights))
 
-    def weights_of(self, series: Series) -> tuple[int, int, int]:
-        """Return the weights of temperature: those of the option, else of the policy."""
-        return self.weights or series.source.weights
-
-    def _bounds(self, name: str, read: Callable[[str], Any]) -> Bounds | None:
-        from damonpolicy.observe.reports.select import read_range
-
-        text = self.ranges.get(name)
-        try:
-            return None if text is None else read_range(text, read)
-        except UnitError as error:
-            option = "--" + name.replace("_", "-")
-            raise UsageError(f"{option}: {error.message}", hint=error.hint) from error
-
     def _records(self) -> list[Series]:
         from damonpolicy.observe.records.files import joined, load
 
@@ -111,51 +81,39 @@ class Inputs:
 
     def _named(self, series: list[Series]) -> list[Series]:
         """Return the series of the named kdamond and scheme."""
-        for option, given, name in (
-            ("--kdamond", self.kdamond, "kdamond"),
-            ("--scheme", self.scheme, "scheme"),
-        ):
+        for name, given in (("kdamond", self.kdamond), ("scheme", self.scheme)):
             if given is None:
                 continue
             names = [getattr(each.source, name) for each in series]
             if given not in names:
                 there = sorted({each for each in names if each})
-                hint = did_you_mean(given, there) or (
-                    "there is " + ", ".join(f"`{each}`" for each in there[:8])
-                    if there
-                    else "trace events are of no scheme: `--source regions` asks schemes"
-                )
-                raise UsageError(f"{option}: nothing is called `{given}`", hint=hint)
+                raise _unknown(f"--{name}", given, there, most=8)
             series = [each for each, its in zip(series, names, strict=True) if its == given]
         return series
 
     def _live(self, invocation: Invocation) -> list[Series]:
-        from damonpolicy.engine.store import Store
-        from damonpolicy.kernel.system.host import busy_modules, look
+        from damonpolicy.cli.show.preview import looked_at
+        from damonpolicy.kernel.system.host import busy_modules
         from damonpolicy.observe.collect.modules import kdamonds
         from damonpolicy.observe.collect.running import running
-        from damonpolicy.observe.status.stored_state import Remembered, unfinished
+        from damonpolicy.observe.status.stored_state import unfinished
         from damonpolicy.plan.machine_state import retrieve
 
-        machine = invocation.machine()
-        store = Remembered(Store(invocation.places()))
-        managed = store.managed(look(machine).boot_id)
+        session, store = looked_at(invocation)
+        machine, managed = session.machine, session.managed
         half = unfinished(store, managed, machine.monotonic())
         self.found += [*store.found, *half]
         self._unknown = store.unknown
         there = running(retrieve(machine), managed)
         # someone else's is asked only if named: that is a write to its files
+        of_modules = kdamonds(machine, busy_modules(machine)) if not there else []
+        unsure = store.unknown and self.source != "regions"
         chosen = [
             each
-            for each in there
-            if (
-                each.name == self.kdamond
-                if self.kdamond is not None
-                else each.ours or (store.unknown and self.source != "regions")
-            )
+            for each in (*there, *of_modules)
+            if each.name == self.kdamond
+            or (self.kdamond is None and (each.ours or unsure or each in of_modules))
         ]
-        of_modules = kdamonds(machine, busy_modules(machine)) if not there else []
-        chosen += [each for each in of_modules if self.kdamond in (None, each.name)]
         if not chosen:
             if half:
                 raise Busy(half[0].message, hint=half[0].hint)
@@ -172,10 +130,7 @@ class Inputs:
     def _nothing(self, there: Sequence[Kdamond]) -> Exception:
         names = [each.name for each in there]
         if self.kdamond is not None and there:
-            hint = did_you_mean(self.kdamond, names) or "there is " + ", ".join(
-                f"`{each}`" for each in names
-            )
-            return UsageError(f"--kdamond: nothing is called `{self.kdamond}`", hint=hint)
+            return _unknown("--kdamond", self.kdamond, names)
         if there:
             hint = f"`--kdamond '{names[0]}'` looks at what someone else runs"
             return KernelLacks("no kdamond of ours runs", hint=hint, diagnostics=self.found)
@@ -184,7 +139,7 @@ class Inputs:
 
     def _tells_regions(self, machine: Machine, kdamond: Kdamond) -> bool:
         """Decide for a kdamond whether to ask its schemes, and report the cost."""
-        from damonpolicy.observe.collect import live
+        from damonpolicy.observe.collect import live, trace_events
 
         if self.source == "trace" or (self._unknown and self.source == "auto"):
             return False
@@ -192,27 +147,21 @@ class Inputs:
         untold = kdamond.schemes and not live.tells(machine, kdamond)
         if untold and not (writable and self.source == "auto"):
             message = f"{kdamond.name} cannot be asked for its regions: {live.UNTOLD}"
-            hint = (
-                "`--source trace` reads trace events"
-                if writable
-                else "`damonpolicy record` on that machine does"
-            )
+            copied = "`damonpolicy record` on that machine does"
+            hint = "`--source trace` reads trace events" if writable else copied
             raise KernelLacks(message, hint=hint)
         why = live.obstacle(machine, kdamond) if writable else ""
         if why and self.source == "auto":
             return False
         if why:
-            raise UsageError(
-                f"{kdamond.name} cannot be asked for its regions: {why}",
-                hint="`--source trace` needs no answer",
-            )
+            message = f"{kdamond.name} cannot be asked for its regions: {why}"
+            raise UsageError(message, hint="`--source trace` needs no answer")
         missing = self.scheme is None and writable and live.partial(kdamond)
-        mixed = self.apart and self.scheme is None and writable and len(kdamond.processes) > 1
-        if ((missing and self.whole) or mixed) and self.source == "auto":
-            from damonpolicy.observe.collect.trace_events import possible
-
-            if possible(machine):
-                return False
+        processes = [each for each in kdamond.files.targets if each.pid.number]
+        mixed = self.apart and self.scheme is None and writable and len(processes) > 1
+        better = self.source == "auto" and ((missing and self.whole) or mixed)
+        if better and trace_events.possible(machine):
+            return False
         seconds = live.held_for(kdamond)
         if seconds > LONG and writable:
             message = (
@@ -255,6 +204,22 @@ class Inputs:
         return found
 
 
+def _bounds(name: str, text: str) -> Bounds:
+    try:
+        return read_range(text, READERS[name])
+    except UnitError as error:
+        option = "--" + name.replace("_", "-")
+        raise UsageError(f"{option}: {error.message}", hint=error.hint) from error
+
+
+def _unknown(option: str, given: str, there: Sequence[str], most: int | None = None) -> UsageError:
+    """Return the error for a name that nothing has."""
+    hint = "trace events are of no scheme: `--source regions` asks schemes"
+    if there:
+        hint = did_you_mean(given, there) or f"there is {_quoted(there[:most])}"
+    return UsageError(f"{option}: nothing is called `{given}`", hint=hint)
+
+
 def _unrecorded(found: Sequence[Series]) -> Iterator[Diagnostic]:
     """Return remarks on what records lack, such as those of other programs."""
     hint = "`damonpolicy record` records both"
@@ -271,7 +236,26 @@ def _unrecorded(found: Sequence[Series]) -> Iterator[Diagnostic]:
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - 3} more" if names[3:] else ""
-    return ", ".join(f"`{visible(each)}`" for each in names[:3]) + more
+    return _quoted([visible(each) for each in names[:3]]) + more
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"`{each}`" for each in names)
+
+
+_RANGES = {
+    "size": "regions of this size, such as 1MiB-1GiB",
+    "access_rate": "regions of this access rate, such as 5%-",
+    "age": "regions of this age, such as 2m-",
+    "address": "addresses in this range, such as 4GiB-6GiB",
+    "temperature": "regions of this temperature, such as -1000..0",
+}
+"""Options that select regions, and what they select."""
+
+
+def choice(*names: str, words: Sequence[str], **more: Any) -> Callable[..., Any]:
+    """Add an option of some words, the first by default."""
+    return click.option(*names, type=click.Choice(words), default=words[0], **more)
 
 
 _OPTIONS = (
@@ -280,22 +264,14 @@ _OPTIONS = (
     click.option(
         "--scheme", metavar="NAME", shell_complete=names.schemes, help="only what this scheme tried"
     ),
-    click.option(
+    choice(
         "--source",
-        type=click.Choice(["auto", "regions", "trace"]),
-        default="auto",
+        words=("auto", "regions", "trace"),
         help="ask schemes for the regions they try, or watch trace events for an aggregation",
     ),
-    click.option("--size", metavar="RANGE", help="only regions of this size, such as 1MiB-1GiB"),
-    click.option(
-        "--access-rate", metavar="RANGE", help="only regions of this access rate, such as 5%-"
-    ),
-    click.option("--age", metavar="RANGE", help="only regions of this age, such as 2m-"),
-    click.option(
-        "--address", metavar="RANGE", help="only addresses in this range, such as 4GiB-6GiB"
-    ),
-    click.option(
-        "--temperature", metavar="RANGE", help="only regions of this temperature, such as -1000..0"
+    *(
+        click.option(f"--{name.replace('_', '-')}", metavar="RANGE", help=f"only {what}")
+        for name, what in _RANGES.items()
     ),
     click.option(
         "--temperature-weights",
@@ -311,23 +287,19 @@ _OPTIONS = (
 )
 
 
-def inputs(function: Function) -> Function:
+def inputs(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that select a report's input; the report takes them as ``given``."""
 
     @functools.wraps(function)
     def called(*arguments: Any, **options: Any) -> Any:
         own = ("files", "kdamond", "scheme", "source", "as_damo")
         given = Inputs(**{name: options.pop(name) for name in own})
-        names = ("size", "access_rate", "age", "address", "temperature")
-        given.ranges = {name: options.pop(name) for name in names}
+        given.ranges = {name: options.pop(name) for name in _RANGES}
         weights = options.pop("temperature_weights")
         given.weights = _weights(weights) if weights else None
         return function(*arguments, given, **options)
 
-    decorated: Any = called
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]  # click's decorators keep the function
+    return with_options(called, _OPTIONS)
 
 
 def _weights(text: str) -> tuple[int, int, int]:

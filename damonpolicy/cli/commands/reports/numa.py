@@ -11,7 +11,7 @@ from damonpolicy.base.diagnostics import as_text
 from damonpolicy.base.units import approximate_bytes, format_cpulist, format_duration
 from damonpolicy.cli.commands.reports.inputs import Inputs, inputs
 from damonpolicy.cli.commands.reports.table import rate_text, share_text, table
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options.quantities import duration, percent
 from damonpolicy.cli.show.output import Result
 from damonpolicy.kernel.system.machine import Machine
@@ -19,7 +19,6 @@ from damonpolicy.kernel.system.memory import Range, node_ram
 from damonpolicy.kernel.system.numa import cpus_of, nodes
 from damonpolicy.kernel.system.numa_maps import process_nodes
 from damonpolicy.kernel.system.processes import Selector, find
-from damonpolicy.observe.collect.merge_sources import pids_of
 from damonpolicy.observe.regions import Series
 from damonpolicy.observe.reports.numa import (
     Matrix,
@@ -38,10 +37,11 @@ _ONLY_MAPS = (
     "of processes no more is known than where their pages lie, hot or cold:"
     " only physical addresses have a node"
 )
+_NOTHING = "no regions of physical memory were seen: a kdamond with `ops: paddr` would show them"
 _OF_THIS_MACHINE = "addresses are those of a record, nodes are this machine's"
 
 
-@click.command("numa")
+@subcommand("numa")
 @click.option(
     "--idle-for", metavar="TIME", callback=duration, default="2m", help="what counts as cold"
 )
@@ -53,8 +53,6 @@ _OF_THIS_MACHINE = "addresses are those of a record, nodes are this machine's"
     help="at which access rate memory counts as hot",
 )
 @inputs
-@common
-@pass_invocation
 def command(invocation: Invocation, given: Inputs, *, idle_for: int, hot: int) -> Result:
     """Show accesses of each node's CPUs to each node's memory, or where hot and cold memory lies.
 
@@ -86,10 +84,7 @@ def command(invocation: Invocation, given: Inputs, *, idle_for: int, hot: int) -
         "hot_percent": hot,
         "matrices": [_matrix_json(each) for each in found],
         "placements": [
-            {
-                "accesses": counts or None,
-                "nodes": [_placement_json(each, ram) for each in rows],
-            }
+            {"accesses": counts or None, "nodes": [_placement_json(each, ram) for each in rows]}
             for counts, rows in placed.items()
         ],
         "processes": processes,
@@ -100,15 +95,13 @@ def command(invocation: Invocation, given: Inputs, *, idle_for: int, hot: int) -
         lines += [*_placement_text(counts, rows, ram, idle_for, hot), ""]
     if processes:
         lines += [*_processes_text(processes, sorted(ram)), ""]
-    lines += [f"note: {note}" for note in notes] or (
-        []
-        if lines
-        else [
-            "no regions of physical memory were seen: a kdamond with `ops: paddr` would show them"
-        ]
-    )
-    text = as_text(lines).rstrip("\n") + "\n"
-    return Result(text=text, data=data, diagnostics=given.found)
+    lines += [f"note: {note}" for note in notes]
+    text = as_text(lines or [_NOTHING]).rstrip("\n") + "\n"
+    return Result(text, data, diagnostics=given.found)
+
+
+def _counted(kind: str) -> str:
+    return kind if kind not in ("all", "") else "accesses"
 
 
 def _node(node: int | None) -> str:
@@ -153,8 +146,7 @@ def _matrix_json(matrix: Matrix) -> dict[str, Any]:
 
 
 def _matrix_text(matrix: Matrix) -> list[str]:
-    kinds = {"all": "accesses", "": "accesses"}
-    lines = [f"{kinds.get(matrix.counts, matrix.counts)} by node of CPUs and node of memory", ""]
+    lines = [f"{_counted(matrix.counts)} by node of CPUs and node of memory", ""]
     rows = []
     for row in matrix.rows:
         cells = []
@@ -196,12 +188,9 @@ def _placement_text(
     idle_for: int,
     hot: int,
 ) -> list[str]:
-    what = {"all": "accesses", "": "accesses"}.get(counts, counts)
-    found = [
-        f"where memory lies, by {what}: hot from {hot}%, cold after {format_duration(idle_for)}",
-        "",
-    ]
-    return found + table(
+    cold = format_duration(idle_for)
+    title = f"where memory lies, by {_counted(counts)}: hot from {hot}%, cold after {cold}"
+    lines = table(
         ["memory", "System RAM", "seen", "hot", "warm", "cold", "rate"],
         [
             [
@@ -213,12 +202,14 @@ def _placement_text(
             for each in rows
         ],
     )
+    return [title, "", *lines]
 
 
 def _processes(machine: Machine, series: Sequence[Series]) -> list[dict[str, Any]]:
     """Return the data in /proc about processes that are targets."""
     found = []
-    for pid in sorted({pid for each in series for pid in pids_of(each.source)}):
+    pids = {target.pid for each in series for target in each.source.targets}
+    for pid in sorted(pids - {0}):
         process = next(iter(find(machine, Selector(pid=pid))), None)
         places = process_nodes(machine, pid)
         if process is not None and places:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from damonpolicy.base.diagnostics import as_text
 from damonpolicy.base.units import approximate_bytes, approximate_number, format_duration
-from damonpolicy.cli.commands.reports.inputs import Inputs, inputs
+from damonpolicy.cli.commands.reports.inputs import Inputs, choice, inputs
 from damonpolicy.cli.commands.reports.table import rate_text, table
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options.quantities import duration
 from damonpolicy.cli.show.output import Result
 from damonpolicy.kernel.system.processes import Process, Selector, find
-from damonpolicy.observe.reports.rank import By, Lookup, Of, Row, ordered, rank
+from damonpolicy.observe.reports.rank import By, Of, Row, ordered, rank
 
 _FIRST = {
     ("temperature", False): "hottest first",
@@ -26,28 +27,22 @@ _FIRST = {
     ("idle", True): "least idle bytes first",
 }
 
+_MIXED = "some of these kdamonds do not count writes only: their rates are of all that they count"
 
-@click.command("rank")
-@click.option(
+
+@subcommand("rank")
+@choice(
     "--by",
-    type=click.Choice(["temperature", "writes", "idle"]),
-    default="temperature",
+    words=get_args(By),
     help="hottest first, least written first, or most idle bytes first",
 )
-@click.option(
-    "--of",
-    type=click.Choice(["targets", "kdamonds", "cgroups"]),
-    default="targets",
-    help="what is ranked",
-)
+@choice("--of", words=get_args(Of), help="what is ranked")
 @click.option(
     "--idle-for", metavar="TIME", callback=duration, default="2m", help="what counts as idle"
 )
 @click.option("--reverse", is_flag=True, help="reverse the order")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="the first N only")
 @inputs
-@common
-@pass_invocation
 def command(
     invocation: Invocation,
     given: Inputs,
@@ -67,7 +62,12 @@ def command(
     """
     series = given.load(invocation)
     # pids of a record may be reused by now, or come from another machine
-    lookup: Lookup = _nobody if given.files else _Lookup(invocation)
+    machine = None if given.files else invocation.machine()
+
+    @functools.cache
+    def lookup(pid: int) -> Process | None:
+        return next(iter(find(machine, Selector(pid=pid))), None) if machine else None
+
     rows = ordered(rank(series, of, idle_for, lookup), by, reverse=reverse)
     shown = rows[:limit]
     notes = _notes(rows, by, of)
@@ -81,39 +81,17 @@ def command(
         "bytes": sum(row.bytes for row in rows),
         "notes": notes,
     }
-    return Result(
-        text=_text(data, shown, as_damo=given.as_damo), data=data, diagnostics=given.found
-    )
-
-
-def _nobody(pid: int) -> Process | None:
-    """Look up no process: those of a record are unknown."""
-    del pid
-    return None
-
-
-class _Lookup:
-    """Processes of the machine, each read once."""
-
-    def __init__(self, invocation: Invocation) -> None:
-        self._machine = invocation.machine()
-        self._known: dict[int, Process | None] = {}
-
-    def __call__(self, pid: int) -> Process | None:
-        if pid not in self._known:
-            self._known[pid] = next(iter(find(self._machine, Selector(pid=pid))), None)
-        return self._known[pid]
+    text = _text(data, shown, as_damo=given.as_damo)
+    return Result(text, data, diagnostics=given.found)
 
 
 def _notes(rows: Sequence[Row], by: By, of: Of) -> list[str]:
     counts = {row.holder.counts for row in rows}
     notes = []
-    if by == "writes" and rows and counts != {"writes"}:
-        notes.append(
-            "some of these kdamonds do not count writes only: their rates are of all that they count"
-            if "writes" in counts
-            else "no kdamond counts writes only: rates are of all accesses"
-        )
+    if by == "writes" and rows and "writes" not in counts:
+        notes.append("no kdamond counts writes only: rates are of all accesses")
+    elif by == "writes" and len(counts) > 1:
+        notes.append(_MIXED)
     if any(row.holder.unknown for row in rows):
         whose = "whose memory" if of == "cgroups" else "of which target"
         notes.append(
@@ -147,9 +125,7 @@ def _text(data: dict[str, Any], rows: Sequence[Row], *, as_damo: bool) -> str:
     if not rows:
         return "no regions were seen\n"
     targets = data["of"] == "targets"
-    heat: Callable[[float], str] = (
-        (lambda value: f"{value:,.0f}") if as_damo else approximate_number
-    )
+    heat: Callable[[float], str] = "{:,.0f}".format if as_damo else approximate_number
     head = [data["of"].removesuffix("s"), *["kdamond"] * targets, "bytes", "rate", "accesses"]
     idle = f"idle {format_duration(data['idle_for_us'])}"
     lines = [f"by {data['by']}, {data['order']}", ""]

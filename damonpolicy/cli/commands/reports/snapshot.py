@@ -6,64 +6,38 @@ import csv
 import io
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from types import SimpleNamespace
+from typing import Any
 
 import click
 
 from damonpolicy.base.diagnostics import Diagnostic, as_text, cell
 from damonpolicy.base.errors import UsageError
-from damonpolicy.base.lazy import dataclass
 from damonpolicy.base.units import approximate_bytes, approximate_duration, approximate_number
-from damonpolicy.cli.commands.reports.inputs import Inputs, inputs
-from damonpolicy.cli.commands.reports.table import rate_words
-from damonpolicy.cli.context import Invocation, common, pass_invocation
-from damonpolicy.cli.options.gathered import gathered
+from damonpolicy.cli.commands.reports.inputs import Inputs, choice, inputs
+from damonpolicy.cli.commands.reports.table import rate_words, table
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.show.output import Result
+from damonpolicy.kernel.damon.tree import kdamond_path
+from damonpolicy.kernel.system.machine import entries, read_or
+from damonpolicy.observe.collect.running import tuning
+from damonpolicy.observe.regions import Series
+from damonpolicy.observe.reports.snapshot import KEYS, View, grouped, view
+from damonpolicy.observe.temperature import observed_bp
 from damonpolicy.plan.facts import said
 
 __all__ = ("command", "numbers", "words")
 
-if TYPE_CHECKING:
-    from damonpolicy.observe.regions import Series
-    from damonpolicy.observe.reports.snapshot import View
-
-_KEYS = ("address", "size", "access_rate", "age", "temperature", "passed")
 _BOX = 40
 """The longest box, in characters."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
-    number: str
-    per: Any
-    sort: str
-    descending: bool
-    limit: int | None
-    merge: bool
-    total: bool
-    boxes: bool
-    line: str | None
-    as_csv: bool
-
-    def check(self) -> None:
-        """Raise UsageError where two do not go together."""
-        if self.as_csv and (self.total or self.boxes or self.line is not None):
-            other = "--total" if self.total else "--boxes" if self.boxes else "--line"
-            hint = (
-                f"leave one of the two out; `--format json {other}` is for programs, too"
-                if self.total
-                else ""
-            )
-            raise UsageError(
-                f"`--csv` and `{other}` do not go together", hint=hint or "leave one out"
-            )
-
-
-@click.command("snapshot")
+@subcommand("snapshot")
 @inputs
 @click.option("--snapshot", "number", metavar="N|all", default="-1", help="which one of a record, from 0 or, negative, from the last")  # fmt: skip
-@click.option("--per", type=click.Choice(["scheme", "target", "kdamond"]), default="scheme", help="one table for each scheme, target or kdamond")  # fmt: skip
-@click.option("--sort", type=click.Choice(_KEYS), default="address", help="order of the regions")
+@choice("--per", words=("scheme", "target", "kdamond"), help="one table for each scheme, target or kdamond")  # fmt: skip
+@choice("--sort", words=KEYS, help="order of the regions")
 @click.option("--descending", is_flag=True, help="the largest first")
 @click.option("--limit", type=click.IntRange(0, sys.maxsize, clamp=True), metavar="N", help="show this many regions of each table")  # fmt: skip
 @click.option("--merge", is_flag=True, help="merge neighbours with similar accesses")
@@ -73,37 +47,29 @@ class _Options:
 )
 @click.option("--line", metavar="TEMPLATE", help='a line a region, as in "{{ start }} {{ size }} {{ temperature }}"')  # fmt: skip
 @click.option("--csv", "as_csv", is_flag=True, help="comma-separated values, plain numbers")
-@common
-@pass_invocation
-@gathered(_Options)
-def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
+def command(invocation: Invocation, given: Inputs, **chosen: Any) -> Result:
     """Show regions: where, how large, how often accessed, for how long, how hot.
 
     Of FILES, which are records, or of what runs. Temperature is the sum of bytes, percent and
     microseconds by their weights, negative where nobody was seen to access.
     """
-    from damonpolicy.observe.reports.snapshot import grouped, view
-
-    options.check()
-    limit, total, line = options.limit, options.total, options.line
+    options = SimpleNamespace(**chosen)
+    _check(options)
+    limit, line = options.limit, options.line
     series = given.load(invocation)
     if options.per == "target" and any((each.regions.target < 0).any() for each in series):
         message = "of some regions the kernel does not say which target they belong to"
         hint = "`--source trace` tells"
         given.found.append(Diagnostic.note("DP0633", None, message, hint=hint))
     views = [
-        view(
-            each, index,
-            weights=given.weights, order=options.sort,
-            descending=options.descending, merge=options.merge,
-        )
+        view(each, index, order=options.sort, descending=options.descending, merge=options.merge)
         for each in grouped(series, options.per)
         for index in numbers(each, options.number)
-    ]  # fmt: skip
+    ]
     more = [_told(invocation, given, each) for each in views]
     data = {
         "snapshots": [
-            {**each.to_json(0 if total else limit), **told}
+            {**each.to_json(0 if options.total else limit), **told}
             for each, told in zip(views, more, strict=True)
         ]
     }
@@ -112,11 +78,22 @@ def command(invocation: Invocation, given: Inputs, options: _Options) -> Result:
         return Result(text, data, diagnostics=given.found, raw=True)
     show = _boxes if options.boxes else _table
     parts = [
-        as_text([*_head(each), *([] if total else show(each, limit)), *_foot(each, told)])
+        as_text([*_head(each), *([] if options.total else show(each, limit)), *_foot(each, told)])
         for each, told in zip(views, more, strict=True)
     ]
     text = "\n".join(parts) or "no snapshot\n"
     return Result(text, data, diagnostics=given.found)
+
+
+def _check(options: SimpleNamespace) -> None:
+    """Raise UsageError where two do not go together."""
+    given = {"--total": options.total, "--boxes": options.boxes, "--line": options.line is not None}
+    other = next((name for name, there in given.items() if there), "")
+    if options.as_csv and other:
+        hint = "leave one out"
+        if options.total:
+            hint = f"leave one of the two out; `--format json {other}` is for programs, too"
+        raise UsageError(f"`--csv` and `{other}` do not go together", hint=hint)
 
 
 def numbers(series: Series, text: str) -> list[int]:
@@ -141,9 +118,10 @@ def _head(each: View) -> list[str]:
     regions = f"{len(each)} region{'' if len(each) == 1 else 's'}"
     sampled = approximate_duration(each.intervals.sample)
     summed = approximate_duration(each.intervals.aggregation)
+    how = ["tuned"] * each.source.tuned + ["guessed: not recorded"] * each.source.guessed
     lines = [
         f"{name} at {when}: {regions}, {approximate_bytes(each.regions.total)}",
-        f"  sampled each {sampled}, summed up over {summed}{_how(each)}",
+        f"  sampled each {sampled}, summed up over {summed}" + f" ({', '.join(how)})" * bool(how),
     ]
     if (accesses := each.source.accesses.text) != "all":
         lines.append(f"  accesses: {accesses}")
@@ -152,36 +130,22 @@ def _head(each: View) -> list[str]:
     return lines
 
 
-def _how(each: View) -> str:
-    words = ["tuned"] * each.source.tuned + ["guessed: not recorded"] * each.source.guessed
-    return f" ({', '.join(words)})" if words else ""
-
-
 def _told(invocation: Invocation, given: Inputs, each: View) -> dict[str, Any]:
     """Return further data on what runs: the scheme's statistics, the tuning of intervals."""
     kdamond = given.asked.get(each.source.kdamond)
     if kdamond is None:
         return {"statistics": None, "tuning": None}
-    from damonpolicy.kernel.operation import kdamond_path
-    from damonpolicy.kernel.system.machine import entries, read_or
-    from damonpolicy.observe.collect.running import tuning
-    from damonpolicy.observe.temperature import observed_bp
-
-    machine, toward, numbers_ = invocation.machine(), tuning(kdamond), None
+    machine, counts = invocation.machine(), None
     if each.source.scheme:
-        base = f"contexts/0/schemes/{each.source.scheme_index}/stats"
-        directory = kdamond_path(kdamond.slot, base)
-        numbers_ = {
+        stats = kdamond.files.schemes[each.source.scheme_index].stats
+        directory = kdamond_path(kdamond.slot, stats.path)
+        counts = {
             name: int(read_or(machine, f"{directory}/{name}", "0"))
             for name in entries(machine, directory)
-            if name != "max_nr_snapshots"
+            if stats.below(name) != stats.max_snapshots.path
         }
-    return {
-        "statistics": numbers_,
-        "tuning": None
-        if toward is None
-        else toward.to_json(observed_bp(each.regions, each.intervals.samples)),
-    }
+    toward = tuning(kdamond, observed_bp(each.regions, each.intervals.samples))
+    return {"statistics": counts, "tuning": toward}
 
 
 def _foot(each: View, told: dict[str, Any]) -> list[str]:
@@ -196,21 +160,17 @@ def _foot(each: View, told: dict[str, Any]) -> list[str]:
         lines.append(f"  so far {_did(told['statistics'])}")
     if told["tuning"]:
         toward = told["tuning"]
-        bounds = " to ".join(
-            approximate_duration(toward[name]) for name in ("min_sample_us", "max_sample_us")
-        )
+        bounds = [approximate_duration(toward[each]) for each in ("min_sample_us", "max_sample_us")]
         lines.append(
             f"  intervals are tuned toward {toward['wanted_bp'] / 100:g}% of all accesses that could"
-            f" be seen, here are {toward['observed_bp'] / 100:g}%; sampling within {bounds}"
+            f" be seen, here are {toward['observed_bp'] / 100:g}%; sampling within {' to '.join(bounds)}"
         )
     return lines
 
 
 def _did(found: dict[str, int]) -> str:
     """Describe what a scheme has done since it began."""
-    tried, applied = (
-        approximate_bytes(found.get(f"sz_{name}", 0)) for name in ("tried", "applied")
-    )
+    tried, applied = (approximate_bytes(found.get(each, 0)) for each in ("sz_tried", "sz_applied"))
     return (
         f"tried {tried} in {found.get('nr_tried', 0):,} regions, applied to {applied},"
         f" quota exceeded {found.get('qt_exceeds', 0):,} times"
@@ -241,31 +201,18 @@ def _table(each: View, limit: int | None) -> list[str]:
     names += ["target"] if each.source.target == -1 and (each.regions.target >= 0).any() else []
     names += ["passed"] if each.passed is not None else []
     names += ["probe_hits"] if each.regions.hits is not None else []
-    titles = {
-        "start": "from",
-        "access_rate": "accessed",
-        "passed": "passed",
-        "probe_hits": "probes",
-    }
+    titles = {"start": "from", "access_rate": "accessed", "probe_hits": "probes"}
     if not len(each):
         return []
-    rows = [[titles.get(name, name) for name in names]]
-    shown = each.rows()
-    for index, row in enumerate(shown):
-        if limit is not None and index >= limit:
-            break
+    rows = []
+    for row in islice(each.rows(), limit):
         found = words(row)
         heat = row["temperature"]
         text_of = "{:,}".format if each.as_damo else approximate_number
         found["temperature"] = "-" if heat is None else text_of(heat)
         rows.append([str(found[name]) for name in names])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(names))]
-    lines = [
-        "  "
-        + "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return lines + _more(each, limit)
+    lines = table([titles.get(name, name) for name in names], rows, left=0)
+    return [*(f"  {line}" for line in lines), *_more(each, limit)]
 
 
 def _more(each: View, limit: int | None) -> list[str]:
@@ -280,7 +227,7 @@ def _boxes(each: View, limit: int | None) -> list[str]:
         return []
     least, most = min(sizes), max(sizes)
     lines = []
-    for row, bits in zip(list(each.rows())[:limit], sizes, strict=False):
+    for row, bits in zip(islice(each.rows(), limit), sizes, strict=False):
         length = 1 + (bits - least) * (_BOX - 1) // max(most - least, 1)
         digit = str(min(int(row["access_percent"]) // 10, 9))
         found = words(row)
@@ -300,8 +247,7 @@ def _lines(views: list[View], template: str, limit: int | None) -> str:
             render({"index": index, "kdamond": each.source.kdamond, "scheme": each.source.scheme,
                     **words(row)})
             for each in views
-            for index, row in enumerate(each.rows())
-            if limit is None or index < limit
+            for index, row in enumerate(islice(each.rows(), limit))
         ]  # fmt: skip
     except TemplateError as error:
         raise UsageError(f"--line: {error.message}", hint=error.hint) from error
@@ -315,9 +261,7 @@ def _csv(views: list[View], limit: int | None) -> str:
              "temperature", "target", "passed_bytes")  # fmt: skip
     writer.writerow(("kdamond", "scheme", "begin_ns", "end_ns", *names))
     for each in views:
-        for index, row in enumerate(each.rows()):
-            if limit is None or index < limit:
-                source = each.source
-                writer.writerow((cell(source.kdamond), cell(source.scheme), each.begin, each.end,
-                                 *(row[name] for name in names)))  # fmt: skip
+        head = (cell(each.source.kdamond), cell(each.source.scheme), each.begin, each.end)
+        for row in islice(each.rows(), limit):
+            writer.writerow((*head, *(row[name] for name in names)))
     return out.getvalue()

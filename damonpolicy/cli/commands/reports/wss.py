@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from damonpolicy.base.diagnostics import as_text
 from damonpolicy.base.units import approximate_bytes
-from damonpolicy.cli.commands.reports.inputs import Inputs, inputs
-from damonpolicy.cli.context import Invocation, common, pass_invocation
+from damonpolicy.cli.commands.reports.inputs import Inputs, choice, inputs
+from damonpolicy.cli.context import Invocation, subcommand
 from damonpolicy.cli.options.quantities import percentages
 from damonpolicy.cli.show.output import Result
+from damonpolicy.observe.collect.merge import moments
+from damonpolicy.observe.regions import Array, Series
+from damonpolicy.observe.reports.snapshot import grouped
+from damonpolicy.observe.temperature import spread, trend, working_sets
 
-if TYPE_CHECKING:
-    from damonpolicy.observe.regions import Array, Series
 
-
-@click.command("wss")
+@subcommand("wss")
 @inputs
 @click.option("--least", type=click.IntRange(min=1), default=1, metavar="N", help="samples that have to find memory accessed")  # fmt: skip
 @click.option("--skip", type=click.IntRange(min=0), default=0, metavar="N", help="skip this many snapshots at the beginning, while regions settle")  # fmt: skip
 @click.option("--percentiles", "percents", default="0,25,50,75,100", metavar="P,...", help="percentiles of the working set over the snapshots")  # fmt: skip
-@click.option("--sort", "order", type=click.Choice(["size", "time"]), default="size", help="or those when so many percent of the snapshots had passed")  # fmt: skip
-@common
-@pass_invocation
+@choice("--sort", "order", words=("size", "time"), help="or those when so many percent of the snapshots had passed")  # fmt: skip
 def command(
     invocation: Invocation, given: Inputs, *, least: int, skip: int, percents: str, order: str
 ) -> Result:
@@ -36,9 +35,6 @@ def command(
     large a share of its snapshots the working set is no larger than that, and whether it grows:
     its mean in the first and in the last quarter of them.
     """
-    from damonpolicy.observe.reports.snapshot import grouped
-    from damonpolicy.observe.temperature import spread, trend
-
     wanted = percentages(percents)
     given.whole = True
     parts, data = [], []
@@ -48,6 +44,7 @@ def command(
     ):
         sizes = whole[skip:]
         found = spread(sizes, wanted, by_time=order == "time")
+        shares = list(zip(wanted, found, strict=False))
         mean = int(sizes.mean()) if len(sizes) else None
         ends = trend(sizes)
         source = series.source if series else None
@@ -61,19 +58,14 @@ def command(
             "mean_bytes": mean,
             "first_quarter_bytes": ends[0] if ends else None,
             "last_quarter_bytes": ends[1] if ends else None,
-            "percentiles": [
-                {"percent": each, "bytes": size} for each, size in zip(wanted, found, strict=False)
-            ],
+            "percentiles": [{"percent": each, "bytes": size} for each, size in shares],
         })  # fmt: skip
         if len(sizes) == 1:
             parts.append(f"{name[1]}: {approximate_bytes(int(sizes[0]))} working set")
             continue
         by_time = ", by time" if order == "time" else ""
         parts.append(f"{name[1]}: working set of {len(sizes)} snapshots{by_time}")
-        parts += [
-            f"  {each:>3g}%  {approximate_bytes(size)}"
-            for each, size in zip(wanted, found, strict=False)
-        ]
+        parts += [f"  {each:>3g}%  {approximate_bytes(size)}" for each, size in shares]
         if mean is not None:
             parts.append(f"  mean  {approximate_bytes(mean)}")
         if ends:
@@ -89,9 +81,6 @@ def _working_sets(
 
     Names are the kdamond's, and what a person calls it.
     """
-    from damonpolicy.observe.collect.merge_schemes import moments
-    from damonpolicy.observe.temperature import working_sets
-
     sizes = [working_sets(each, least) for each in found]
     by_kdamond: dict[str, list[int]] = {}
     for place, each in enumerate(found):

@@ -20,7 +20,7 @@ def series(source, *regions, passed=None):
 def report(monkeypatch, name, found, *arguments, machine=None):
     """Run `report NAME`; what it would load is given."""
     module = importlib.import_module(f"damonpolicy.cli.commands.reports.{name}")
-    monkeypatch.setattr(Inputs, "load", lambda self, invocation: list(found))
+    monkeypatch.setattr(Inputs, "load", lambda self, _: [self._weighed(each) for each in found])
     invocation = Invocation(kernel="emulated:7.3", opened=machine)
     return module.command.main(
         list(arguments), prog_name=name, standalone_mode=False, obj=invocation

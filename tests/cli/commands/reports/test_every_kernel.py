@@ -8,17 +8,9 @@ import pytest
 
 from damonpolicy.cli.commands.report import REPORTS
 from damonpolicy.emulated.machine import versions
+from tests.policies import LOOK, NO_STAT
 
-POLICY = """\
-version: 1
-name: look
-kdamonds:
-  - name: ram
-    ops: paddr
-    targets: [{system_ram: true}]
-    schemes: [{name: all, action: stat}]
-modules: {damon_stat: {enabled: false}}
-"""
+POLICY = LOOK.replace(NO_STAT, "modules: {damon_stat: {enabled: false}}\n")
 BEFORE_TRIED_REGIONS = ("5.18", "6.1")
 
 

@@ -53,7 +53,7 @@ def report(monkeypatch):
 
     def run(*arguments, seen=None, form="text"):
         found = [record()] if seen is None else seen
-        monkeypatch.setattr(Inputs, "load", lambda *_: found)
+        monkeypatch.setattr(Inputs, "load", lambda self, _: [self._weighed(each) for each in found])
         return heatmap.command.main(
             list(arguments), standalone_mode=False, obj=Invocation(form=form)
         )

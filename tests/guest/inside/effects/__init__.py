@@ -1,1 +1,1 @@
-"""The effect of commits: probes that ask a kernel what it does, not what its files say."""
+"""The effect of commits: probes of what a kernel does, whatever its files say."""

@@ -1,4 +1,4 @@
-"""The guest's side of `tests.guest.effects`: ask every probe, and write down what it saw.
+"""The guest's side of `tests.guest.effects`: run every probe, and write down its result.
 
     python -m tests.guest.inside.effects FILE [CELL...]
 

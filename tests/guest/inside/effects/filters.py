@@ -1,4 +1,4 @@
-"""What filters let pass, in each directory that takes them."""
+"""Probes of filters, in each directory that takes them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _filtered(looking: Staged, directory: str, *filters: dict[str, object]) -> S
 
 
 def _all(lab: Lab) -> bool:
-    """Tell whether all that is tried passes; pages that are touched may rest for a while."""
+    """Return whether all that is tried passes; pages that are touched may rest for a while."""
     tried, passed = lab.stat("sz_tried"), lab.stat("sz_applied")
     lab.becomes(lambda: lab.stat("sz_tried") > tried + 32 * _MIB, 5)
     passed, tried = lab.stat("sz_applied") - passed, lab.stat("sz_tried") - tried

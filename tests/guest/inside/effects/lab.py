@@ -1,4 +1,4 @@
-"""A kdamond is started with one value, and another is committed: does the new one act?
+"""The lab: a kdamond starts with one value, another is committed, and a probe looks for its effect.
 
 An answer is ``yes``; ``no``, where the new value acts only after a restart; ``never``, where it
 does not even then; or ``unclear`` with what went wrong. Statistics, tried regions, quotas in effect
@@ -13,8 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from damonpolicy.kernel.damon.tree import Tree
-from damonpolicy.kernel.operation import kdamond_path
+from damonpolicy.kernel.damon.tree import Tree, kdamond_path
 from damonpolicy.kernel.system.machine import KDAMONDS, Machine
 from damonpolicy.kernel.system.memory import Range
 from damonpolicy.plan.diff import changes
@@ -62,11 +61,11 @@ class Places:
     mine: str
     """The cgroup of ``load``."""
     empty: str
-    """Another one, with nobody in it."""
+    """Another one, without processes."""
     fresh: Callable[[], AbstractContextManager[Load]]
     """Start one more process, with memory on node 0 that may be moved away."""
     able: Callable[[str], bool]
-    """Tell whether the kernel has a feature."""
+    """Return whether the kernel has a feature."""
     full: int
     """The node of which more is used, by some percent at least; the other one is the emptier."""
     between: int
@@ -198,7 +197,7 @@ class Lab:
         return int(self.read(f"{Q}/effective_bytes"))
 
     def tuned(self) -> int:
-        """Return the sampling interval in effect; what is staged is as it was."""
+        """Return the sampling interval in effect; staged files stay as they were."""
         self.command("update_tuned_intervals")
         found = int(self.read(f"{I}/sample_us"))
         self.tree[f"{I}/sample_us"] = str(found)
@@ -220,7 +219,7 @@ class Lab:
         return found
 
     def becomes(self, true: Callable[[], bool], seconds: float = _QUIET) -> bool:
-        """Tell whether something comes true within some seconds."""
+        """Return whether something comes true within some seconds."""
         deadline = self.machine.monotonic() + seconds
         while not true():
             if self.machine.monotonic() > deadline:
@@ -234,7 +233,7 @@ class Lab:
 
 
 def grows(name: str, scheme: int = 0) -> Symptom:
-    """Tell whether a statistic of a scheme goes up."""
+    """Return whether a statistic of a scheme goes up."""
 
     def symptom(lab: Lab) -> bool:
         before = lab.stat(name, scheme)

@@ -1,4 +1,4 @@
-"""How memory is looked at: intervals, their tuning, numbers of regions, probes, targets."""
+"""Probes of monitoring: intervals, their tuning, numbers of regions, probes, targets."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def probes(places: Places) -> Iterator[Probe]:
 
 
 def _refreshes(lab: Lab) -> bool:
-    """Tell whether statistics come into their file by themselves."""
+    """Return whether statistics come into their file by themselves."""
     path = f"{S}/stats/nr_tried"
     before = lab.read(path)
     return lab.becomes(lambda: lab.read(path) != before)
 
 
 def _wide(places: Places) -> Symptom:
-    """Tell whether regions are seen that were not staged."""
+    """Return whether regions are seen that were not staged."""
     low, high = places.load.hot[0], places.load.hot[0] + 4096 * 4
     return lambda lab: lab.becomes(
         lambda: any(not low <= each["start"] < high for each in lab.regions()), 1
@@ -131,7 +131,7 @@ def _regions(places: Places) -> Iterator[Probe]:
 
 
 def _regions_above(number: int) -> Symptom:
-    """Tell whether there are more regions, at one of some looks: a look may fall between."""
+    """Return whether there are more regions, at one of some looks: a look may fall between."""
 
     def look(lab: Lab) -> int:
         lab.machine.sleep(0.1)
@@ -141,7 +141,7 @@ def _regions_above(number: int) -> Symptom:
 
 
 def _hit(lab: Lab) -> bool:
-    """Tell whether a probe hits what is looked at."""
+    """Return whether a probe hits what is looked at."""
     return lab.becomes(lambda: any(each.get("probes/0/hits", 0) for each in lab.regions()), 2)
 
 

@@ -1,4 +1,4 @@
-"""What a guest, and the emulated machine that is like it, have for probes to look at."""
+"""The memory and processes that probes look at, in a guest and on an emulated machine like it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _balance(machine: Machine) -> tuple[int, int]:
 def _places(
     machine: Machine, load: Load, other: Load, start: Callable[[int], AbstractContextManager[Load]]
 ) -> Places:
-    """``start`` starts a process on node 0 with so many MiB that nobody touches."""
+    """``start`` starts a process on node 0 with so many MiB that it never touches."""
     full, between = _balance(machine)
     able = detect(machine, snapshot(machine))
     return Places(

@@ -1,4 +1,4 @@
-"""What quotas allow: sizes, times, windows, weights, failures, and goals that tune them."""
+"""Probes of quotas: sizes, times, windows, weights, failures, and goals that tune them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _is(size: int) -> Symptom:
 
 
 def _nothing(lab: Lab) -> bool:
-    """Tell whether nothing is allowed, once a window is over."""
+    """Return whether nothing is allowed, once a window is over."""
     lab.machine.sleep(5 * _SOON / 1000)
     return lab.effective() == 0
 
@@ -70,7 +70,7 @@ def _failures(places: Places) -> Iterator[Probe]:
 
 
 def _beyond(lab: Lab) -> bool:
-    """Tell whether much more is tried at a time than the quota allows."""
+    """Return whether much more is tried at a time than the quota allows."""
     size, number = lab.stat("sz_tried"), lab.stat("nr_snapshots")
     lab.becomes(lambda: lab.stat("nr_snapshots") >= number + 5, 5)
     return lab.stat("sz_tried") - size > 5 * _MIB
@@ -106,7 +106,7 @@ _METRICS = (
 
 
 def _grown(lab: Lab) -> bool:
-    """Tell whether the quota has left the 1 byte that it has while its goal is achieved."""
+    """Return whether the quota has left the 1 byte that it has while its goal is achieved."""
     return lab.becomes(lambda: lab.effective() > 1, 2)
 
 

@@ -1,4 +1,4 @@
-"""What schemes do: access patterns, actions, watermarks, snapshots, destinations."""
+"""Probes of schemes: access patterns, actions, watermarks, snapshots, destinations."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _actions(places: Places) -> Iterator[Probe]:
 
 
 def done(lab: Lab) -> bool:
-    """Tell whether the action was applied to anything: memory is moved once only."""
+    """Return whether the action was applied to anything: memory is moved once only."""
     return lab.becomes(lambda: lab.stat("sz_applied") > 0)
 
 
@@ -131,7 +131,7 @@ def _watermarks(looking: Staged) -> Iterator[Probe]:
 
 
 def _slow(lab: Lab) -> bool:
-    """Tell whether the kdamond sleeps long before it answers."""
+    """Return whether the kdamond sleeps long before it answers."""
     lab.command("update_schemes_stats")
     begin = lab.machine.monotonic()
     lab.command("update_schemes_stats")
@@ -147,7 +147,7 @@ def _numbers(looking: Staged) -> Iterator[Probe]:
     two = _two(looking)
 
     def begins(lab: Lab) -> bool:
-        """Tell whether the second one, made again, has forgotten what it did."""
+        """Return whether the second one, made again, has forgotten what it did."""
         if lab.tree[f"{C}/schemes/nr_schemes"] == "1":
             lab.commit(two)
             return lab.stat("nr_tried", 1) < _MANY
@@ -158,5 +158,5 @@ def _numbers(looking: Staged) -> Iterator[Probe]:
 
 
 def _second(lab: Lab) -> bool:
-    """Tell whether there is a second scheme that is applied."""
+    """Return whether there is a second scheme that is applied."""
     return lab.tree[f"{C}/schemes/nr_schemes"] == "2" and grows("nr_tried", 1)(lab)

@@ -1,4 +1,4 @@
-"""The script that real and emulated kernels are asked to play: `SCENES`.
+"""The script that real and emulated kernels play: `SCENES`.
 
 Nothing in it hurts a real kernel, whatever its version. Files that a kernel lacks are
 written all the same: both have to say so.

@@ -1,4 +1,4 @@
-"""Scenes about what stands beside the tree: DAMON's modules, and settings of policies."""
+"""Scenes beside DAMON's tree: its modules, and settings of policies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scenes about what a running kdamond is asked for: statistics, quotas, regions, intervals."""
+"""Scenes about the results of a running kdamond: statistics, quotas, regions, intervals."""
 
 from __future__ import annotations
 

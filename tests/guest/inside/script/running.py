@@ -1,4 +1,4 @@
-"""Scenes of kdamonds that are started, changed and stopped, and of what is refused then.
+"""Scenes of kdamonds that are started, changed and stopped, and of refusals.
 
 Linux 6.12 stops a kdamond whose commit it refuses; so each commit that may be refused is
 followed by whatever starts the kdamond again.

@@ -1,4 +1,4 @@
-"""Scenes in which nothing runs: every file is written, rightly and wrongly."""
+"""Scenes without a running kdamond: every file gets right and wrong values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What scenes are written with: paths of the first kdamond, texts, and short steps."""
+"""The vocabulary of scenes: paths of the first kdamond, texts, and short steps."""
 
 from __future__ import annotations
 
