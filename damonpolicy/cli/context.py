@@ -225,6 +225,7 @@ def subcommand(
         own = function.__dict__.pop("__click_params__", [])
         whole: Any = common(_passing(function), findings=findings, kernels=kernels)
         whole.__click_params__ += own  # the last ones come first
+        # click types neither the class of a command nor what the decorators made of it
         return click.command(name, **more)(whole)  # type: ignore[no-untyped-call,no-any-return]
 
     return made

@@ -229,6 +229,7 @@ def _run(words: list[str], invocation: Invocation) -> Result:
     except OSError as error:
         return failure(_system(error), invocation.texts)
     except Exception as error:
+        # a defect of ours: it gets a code and a hint, and no traceback reaches a user
         if os.environ.get("DAMONPOLICY_DEBUG"):
             raise
         return failure(defect(error), invocation.texts)

@@ -46,7 +46,7 @@ def test_they_hold_a_thread_each_of_the_librarys_server():
         with silent_clients(server.server_port):
             while threading.active_count() < before + MANY:
                 assert time.monotonic() < end
-                time.sleep(0.01)
+                time.sleep(0.01)  # until the threads are there, or the time is up
     finally:
         server.shutdown()
         server.server_close()

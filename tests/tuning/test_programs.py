@@ -106,5 +106,5 @@ def gone(pid):
                     return True
         except (FileNotFoundError, ProcessLookupError):
             return True
-        time.sleep(0.01)
+        time.sleep(0.01)  # until the process has ended, or the time is up
     return False
